@@ -1,0 +1,11 @@
+//! What stands in the files, as pure functions of bytes (spec/FORMAT.md).
+
+pub mod control;
+pub mod record;
+pub mod refs;
+pub mod segment;
+pub mod superblock;
+pub mod word;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,268 @@
+//! Record headers (spec/FORMAT.md, section 4).
+#![forbid(unsafe_code)]
+
+use crate::units::{CHUNK_BYTES, PAGE_ALIGNED_BYTES_MIN, PAGE_BYTES, STEP_BYTES, align_up};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// First four bytes of a record header: `DRYR`.
+pub const MAGIC: u32 = u32::from_le_bytes(*b"DRYR");
+/// Bytes of a header.
+pub const HEADER_BYTES: u64 = 64;
+/// Where in a header the state byte is: the one byte of a segment that ever changes.
+pub const STATE_OFFSET: u64 = 5;
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// A blob; the digest is its id.
+    Blob = 1,
+    /// A ref; the digest is its key (16 bytes) and the XXH3-128 of its body.
+    Ref = 2,
+    /// The pin of a blob: a ref in namespace `pins`, whose digest is the blob's.
+    Pin = 3,
+    /// The tombstone of a blob; the digest is its id.
+    BlobTomb = 4,
+    /// The tombstone of a ref or pin; the digest is as a ref's.
+    RefTomb = 5,
+    /// What stands below the offset in its digest was durable when this was written.
+    DurablePoint = 6,
+}
+
+impl Kind {
+    /// The kind with this number; numbers 16 (recipe) and 17 (node) are reserved.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Some(match code {
+            1 => Self::Blob,
+            2 => Self::Ref,
+            3 => Self::Pin,
+            4 => Self::BlobTomb,
+            5 => Self::RefTomb,
+            6 => Self::DurablePoint,
+            _ => return None,
+        })
+    }
+
+    /// Whether the key is that of a ref.
+    pub fn is_ref(self) -> bool {
+        matches!(self, Self::Ref | Self::Pin | Self::RefTomb)
+    }
+
+    /// Whether it is a tombstone.
+    pub fn is_tomb(self) -> bool {
+        matches!(self, Self::BlobTomb | Self::RefTomb)
+    }
+}
+
+/// Whether the index has ever named the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum State {
+    /// Appended; counts for nothing.
+    Pending = 0x50,
+    /// The index has named it.
+    Published = 0xA7,
+}
+
+impl State {
+    /// The state with this number.
+    pub fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0x50 => Some(Self::Pending),
+            0xA7 => Some(Self::Published),
+            _ => None,
+        }
+    }
+}
+
+/// The 64 bytes of a header, as they stand in the file.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct RawHeader {
+    /// [`MAGIC`].
+    pub magic: U32,
+    /// A [`Kind`].
+    pub kind: u8,
+    /// A [`State`]; not under the checksum.
+    pub state: u8,
+    /// Binary logarithm of the payload's alignment: 6 or 12.
+    pub align_log2: u8,
+    /// How the body is encoded; 0 is as is, others are reserved.
+    pub encoding: u8,
+    /// Bytes of the body.
+    pub body_len: U64,
+    /// The sequence number.
+    pub sequence: U64,
+    /// What the record is about; see [`Kind`].
+    pub digest: [u8; 32],
+    /// XXH3-64 of the 64 bytes with `state` and `checksum` zero, seeded by [`Place::seed`].
+    pub checksum: U64,
+}
+
+/// Where a header stands; bound into its checksum, so that neither a copy elsewhere nor a forgery
+/// inside a payload is valid.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    segment_seed: u64,
+}
+
+impl Place {
+    /// The places of one segment of one store.
+    pub fn new(store_uuid: &[u8; 16], segment: u32) -> Self {
+        Self { segment_seed: xxh3_64_with_seed(store_uuid, u64::from(segment)) }
+    }
+
+    /// The seed of the checksum of a header at `offset`.
+    #[inline]
+    fn seed(self, offset: u64) -> u64 {
+        self.segment_seed ^ offset.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+}
+
+/// A header that has been checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// What it is.
+    pub kind: Kind,
+    /// Whether the index has named it.
+    pub state: State,
+    /// Binary logarithm of the payload's alignment.
+    pub align_log2: u8,
+    /// Bytes of the body.
+    pub body_len: u64,
+    /// The sequence number.
+    pub sequence: u64,
+    /// What it is about; see [`Kind`].
+    pub digest: [u8; 32],
+}
+
+impl Header {
+    /// A pending header of a body of `body_len` bytes.
+    pub fn pending(kind: Kind, body_len: u64, sequence: u64, digest: [u8; 32]) -> Self {
+        let align_log2 = alignment(body_len).trailing_zeros() as u8;
+        Self { kind, state: State::Pending, align_log2, body_len, sequence, digest }
+    }
+
+    /// The bytes for `offset` of a segment.
+    pub fn encode(&self, place: Place, offset: u64) -> [u8; 64] {
+        let mut raw = RawHeader {
+            magic: U32::new(MAGIC),
+            kind: self.kind as u8,
+            state: 0,
+            align_log2: self.align_log2,
+            encoding: 0,
+            body_len: U64::new(self.body_len),
+            sequence: U64::new(self.sequence),
+            digest: self.digest,
+            checksum: U64::new(0),
+        };
+        raw.checksum = U64::new(xxh3_64_with_seed(raw.as_bytes(), place.seed(offset)));
+        raw.state = self.state as u8;
+        zerocopy::transmute!(raw)
+    }
+
+    /// The header in these bytes of `offset`, or `None` if they are not a valid one.
+    #[inline]
+    pub fn decode(bytes: &[u8; 64], place: Place, offset: u64) -> Option<Self> {
+        let mut raw: RawHeader = zerocopy::transmute!(*bytes);
+        if raw.magic.get() != MAGIC {
+            return None;
+        }
+        let (checksum, state) = (raw.checksum.get(), raw.state);
+        raw.checksum = U64::new(0);
+        raw.state = 0;
+        if xxh3_64_with_seed(raw.as_bytes(), place.seed(offset)) != checksum {
+            return None;
+        }
+        let body_len = raw.body_len.get();
+        if raw.encoding != 0 || !matches!(raw.align_log2, 6 | 12) || body_len > BODY_BYTES_MAX {
+            return None;
+        }
+        Some(Self {
+            kind: Kind::from_code(raw.kind)?,
+            state: State::from_code(state)?,
+            align_log2: raw.align_log2,
+            body_len,
+            sequence: raw.sequence.get(),
+            digest: raw.digest,
+        })
+    }
+
+    /// Bytes from the header to the end of the record: header, body, chunk digests of `digest_bytes`
+    /// each, rounded up to a step.
+    #[inline]
+    pub fn record_bytes(&self, digest_bytes: u64) -> u64 {
+        record_bytes(self.kind, self.body_len, digest_bytes)
+    }
+}
+
+/// No body is longer: far above any file, and far from overflow.
+pub const BODY_BYTES_MAX: u64 = 1 << 56;
+
+/// The alignment of a payload of `body_len` bytes.
+#[inline]
+pub fn alignment(body_len: u64) -> u64 {
+    if body_len >= PAGE_ALIGNED_BYTES_MIN { PAGE_BYTES } else { STEP_BYTES }
+}
+
+/// The chunks of a body: none for a body of one chunk, whose digest is the blob's.
+#[inline]
+pub fn chunk_count(body_len: u64) -> u64 {
+    if body_len <= CHUNK_BYTES { 0 } else { body_len.div_ceil(CHUNK_BYTES) }
+}
+
+/// Where the chunk digests begin, from the start of the body.
+#[inline]
+pub fn chunk_digests_offset(body_len: u64) -> u64 {
+    body_len.next_multiple_of(STEP_BYTES)
+}
+
+/// Bytes of a whole record; see [`Header::record_bytes`].
+#[inline]
+pub fn record_bytes(kind: Kind, body_len: u64, digest_bytes: u64) -> u64 {
+    let chunks = if kind == Kind::Blob { chunk_count(body_len) * digest_bytes } else { 0 };
+    HEADER_BYTES + chunk_digests_offset(body_len) + chunks.next_multiple_of(STEP_BYTES)
+}
+
+/// The first offset at or above `tail` at which a header may stand before a body of this alignment.
+#[inline]
+pub fn header_offset(tail: u64, align: u64) -> Option<u64> {
+    Some(align_up(tail.checked_add(HEADER_BYTES)?, align)? - HEADER_BYTES)
+}
+
+/// The body of a pin (spec/FORMAT.md, section 5).
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct RawPin {
+    /// Sequence number of the blob record that it relies on.
+    pub held: U64,
+    /// When it was made, nanoseconds since 1970.
+    pub created_ns: U64,
+    /// XXH3-64 of the two, seeded by the first eight bytes of the digest.
+    pub checksum: U64,
+}
+
+/// Bytes of a pin's body.
+pub const PIN_BYTES: u64 = 24;
+
+impl RawPin {
+    /// The body of a pin of the blob with this digest.
+    pub fn new(digest: &[u8; 32], held: u64, created_ns: u64) -> Self {
+        let mut pin =
+            Self { held: U64::new(held), created_ns: U64::new(created_ns), checksum: U64::new(0) };
+        pin.checksum = U64::new(pin.sum(digest));
+        pin
+    }
+
+    /// Whether its checksum holds.
+    pub fn is_valid(&self, digest: &[u8; 32]) -> bool {
+        self.checksum.get() == self.sum(digest)
+    }
+
+    fn sum(&self, digest: &[u8; 32]) -> u64 {
+        let seed = u64::from_le_bytes(std::array::from_fn(|i| digest[i]));
+        xxh3_64_with_seed(&self.as_bytes()[..16], seed)
+    }
+}

@@ -1,0 +1,81 @@
+//! The one door to shared atomics.
+//!
+//! Every atomic of the crate comes from here, so that under `cfg(loom)` the code that ships is the
+//! code that is model-checked. `clippy.toml` forbids `std::sync::atomic` elsewhere.
+//!
+//! Shared words between processes are touched only through [`Words`]: a row of 64-bit words that may
+//! be a file mapping (production), heap memory (tests, read-only opening) or loom atomics.
+
+#[cfg(not(loom))]
+pub(crate) use std::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
+
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
+
+/// A row of shared 64-bit words.
+///
+/// All read-modify-writes are acquire-release and acquire on failure, loads acquire and stores
+/// release: the protocols of spec/CONCURRENCY.md need no more (no `SeqCst`) and no less.
+/// An index out of range panics; callers check against [`Words::len`] what comes from a file.
+pub trait Words {
+    /// Number of words.
+    fn len(&self) -> usize;
+    /// Acquire load.
+    fn load(&self, at: usize) -> u64;
+    /// Release store; only for hints that no protocol depends on.
+    fn store(&self, at: usize, value: u64);
+    /// Compare and swap; `Err` carries the value met.
+    fn compare_exchange(&self, at: usize, current: u64, new: u64) -> Result<u64, u64>;
+    /// Sets bits; returns the value before.
+    fn fetch_or(&self, at: usize, bits: u64) -> u64;
+    /// Clears the bits that are zero in `mask`; returns the value before.
+    fn fetch_and(&self, at: usize, mask: u64) -> u64;
+    /// Adds; returns the value before.
+    fn fetch_add(&self, at: usize, value: u64) -> u64;
+    /// Hints that the cache line of this word is wanted soon.
+    fn prefetch(&self, at: usize) {
+        let _ = at;
+    }
+    /// Whether there are no words.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Words on the heap: for tests, Miri, loom and private indexes.
+pub struct HeapWords(Box<[AtomicU64]>);
+
+impl HeapWords {
+    /// `len` words of zero.
+    pub fn new(len: usize) -> Self {
+        Self((0..len).map(|_| AtomicU64::new(0)).collect())
+    }
+}
+
+impl Words for HeapWords {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn load(&self, at: usize) -> u64 {
+        self.0[at].load(Ordering::Acquire)
+    }
+    fn store(&self, at: usize, value: u64) {
+        self.0[at].store(value, Ordering::Release);
+    }
+    fn compare_exchange(&self, at: usize, current: u64, new: u64) -> Result<u64, u64> {
+        self.0[at].compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire)
+    }
+    fn fetch_or(&self, at: usize, bits: u64) -> u64 {
+        self.0[at].fetch_or(bits, Ordering::AcqRel)
+    }
+    fn fetch_and(&self, at: usize, mask: u64) -> u64 {
+        self.0[at].fetch_and(mask, Ordering::AcqRel)
+    }
+    fn fetch_add(&self, at: usize, value: u64) -> u64 {
+        self.0[at].fetch_add(value, Ordering::AcqRel)
+    }
+}
