@@ -6,6 +6,9 @@
 //! Shared words between processes are touched only through [`Words`]: a row of 64-bit words that may
 //! be a file mapping (production), heap memory (tests, read-only opening) or loom atomics.
 
+pub mod epoch;
+pub mod racy;
+
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
