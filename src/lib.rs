@@ -3,6 +3,8 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", target_endian = "little")))]
 compile_error!("drystone needs 64-bit little-endian Linux (kernel 4.18 or later)");
 
+#[doc(hidden)]
+pub mod disk;
 mod error;
 mod format;
 mod id;
