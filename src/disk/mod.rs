@@ -5,6 +5,7 @@
 //! link in them is followed.
 #![deny(unsafe_code)] // `map`, `fork` and `sys` allow it; the others forbid it
 
+mod fault;
 mod file;
 mod fork;
 mod guard;
@@ -16,6 +17,7 @@ mod temporary;
 #[cfg(test)]
 mod tests;
 
+pub use fault::{Call, Fault, FaultDisk, FaultKind};
 pub use fork::fork_generation;
 pub use guard::file_system_name;
 pub use map::{Advice, Map};

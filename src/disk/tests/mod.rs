@@ -1,6 +1,7 @@
 //! Tests of the disk layer: on a disk and on tmpfs, and between processes.
 #![forbid(unsafe_code)]
 
+mod fault;
 mod map;
 mod peer;
 mod real;
