@@ -115,7 +115,7 @@ impl RealDisk {
     }
 
     /// Tries out what a store needs of a file system that is not known to have it.
-    fn probe(&self) -> Result<()> {
+    pub(super) fn probe(&self) -> Result<()> {
         let works = |disk: &Self| -> Result<bool> {
             let file = disk.create("")?;
             file.write_at(&[1; 64], 0)?;
@@ -132,6 +132,12 @@ impl RealDisk {
             Err(error) => Err(format!("it was tried out: {error}")),
         }
         .map_err(|why| guard::refusal(self.magic, &self.path, &why))
+    }
+
+    /// As on a file system that knows no files without a name.
+    #[cfg(test)]
+    pub(super) fn do_without_nameless(&self) {
+        self.creation.store(NAMED, Ordering::Relaxed);
     }
 
     fn fail(&self, doing: &str, path: &str, errno: Errno) -> Error {
@@ -253,7 +259,7 @@ fn real_file(file: &dyn File) -> Result<&RealFile> {
 }
 
 /// Whether two descriptions and two mappings of one file show the same bytes.
-fn probe_maps(file: &dyn File, other: &dyn File, a: &Map, b: &Map) -> Result<bool> {
+pub(super) fn probe_maps(file: &dyn File, other: &dyn File, a: &Map, b: &Map) -> Result<bool> {
     use crate::sync::Words;
     let mut bytes = [0; 64];
     file.write_at(&[2; 64], 0)?;

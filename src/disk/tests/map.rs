@@ -1,6 +1,7 @@
 //! Mappings.
 #![forbid(unsafe_code)]
 
+use super::peer::{Peer, listen, say};
 use super::*;
 use crate::sync::Words;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -186,4 +187,51 @@ fn waiting_ends_with_its_time_or_if_the_low_half_differs() {
     assert!(begin.elapsed() >= Duration::from_millis(30));
     assert!(map.futex_wait(1, 5, None), "another value is no reason to sleep");
     assert!(map.futex_wait(1, 0, Some(Duration::MAX)));
+}
+
+/// A peer that sleeps on a word.
+pub fn sleep(place: &Path) {
+    let disk = RealDisk::open(place, &writable()).unwrap();
+    let map = reopen(&*disk, "file", Access::Read).map(64, Access::Read).unwrap();
+    say("going to sleep");
+    while map.load(4) as u32 == 0 {
+        assert!(map.futex_wait(4, 0, Some(Duration::from_secs(60))), "not woken");
+    }
+    say("awake");
+    listen();
+}
+
+#[test]
+fn a_sleeper_in_another_process_wakes() {
+    everywhere(|scratch, disk| {
+        let map = make(disk, "file", &[0; 64]).map(64, Access::Write).unwrap();
+        let mut peer = Peer::start("sleep", scratch.path());
+        peer.expect("going to sleep");
+        std::thread::sleep(Duration::from_millis(50));
+        map.fetch_add(4, 1);
+        map.futex_wake_all(4);
+        peer.expect("awake");
+    });
+}
+
+#[test]
+fn a_torn_block_is_made_of_words_that_stood_there() {
+    let scratch = Scratch::on_disk();
+    let disk = scratch.open();
+    let file = make(&*disk, "file", &[0; 64]);
+    let map = file.map(64, Access::Read).unwrap();
+    let done = crate::sync::machine::AtomicU8::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for at in 0..20_000u32 {
+                file.write_at(&[at as u8; 64], 0).unwrap();
+            }
+            done.store(1, Ordering::Release);
+        });
+        while done.load(Ordering::Acquire) == 0 {
+            for word in map.read_block(0).unwrap().chunks(8) {
+                assert!(word.iter().all(|byte| *byte == word[0]), "{word:?}");
+            }
+        }
+    });
 }

@@ -1,7 +1,9 @@
 //! Tests of the disk layer: on a disk and on tmpfs, and between processes.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)] // `fork` allows it: to fork is unsafe
 
 mod fault;
+mod fork;
+mod lock;
 mod map;
 mod peer;
 mod real;

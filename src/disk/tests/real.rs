@@ -1,6 +1,7 @@
 //! Directories and files.
 #![forbid(unsafe_code)]
 
+use super::peer::{Peer, listen, say};
 use super::*;
 use crate::units::MIB;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -263,5 +264,69 @@ fn a_read_only_disk_changes_nothing() {
         refused(disk.rename("file", "b"), ErrorKind::ReadOnly);
         refused(disk.make_dir("dir"), ErrorKind::ReadOnly);
         refused(disk.remove_dir("dir"), ErrorKind::ReadOnly);
+    });
+}
+
+/// The descriptors of this process: number, flags, and what they name.
+fn descriptors() -> Vec<(String, u32, PathBuf)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
+        let entry = entry.unwrap();
+        let number = entry.file_name().into_string().unwrap();
+        let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}"));
+        let (Ok(text), Ok(target)) = (text, std::fs::read_link(entry.path())) else { continue };
+        let flags = text.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
+        found.push((number, u32::from_str_radix(flags.trim(), 8).unwrap(), target));
+    }
+    found
+}
+
+/// A peer that counts its descriptors before and after everything.
+pub fn count_descriptors(place: &Path) {
+    let before = descriptors().len();
+    let disk = RealDisk::open(place, &writable()).unwrap();
+    disk.make_dir("dir").unwrap();
+    for path in ["dir/a", "b"] {
+        let file = make(&*disk, path, &[0; 64]);
+        file.try_lock(0, 1, LockKind::Exclusive).unwrap();
+        let (_write, _read) = (file.map(64, Access::Write), file.map(64, Access::Read));
+        let _direct = reopen(&*disk, path, Access::Read).map(64, Access::Read).unwrap();
+        let ours = descriptors();
+        let ours: Vec<_> = ours.iter().filter(|(_, _, target)| target.starts_with(place)).collect();
+        assert_eq!(ours.len(), 2, "the directory and the file: {ours:?}");
+        let close_on_exec = nix::libc::O_CLOEXEC as u32;
+        assert!(ours.iter().all(|(_, flags, _)| flags & close_on_exec != 0), "{ours:?}");
+        disk.rename(path, "dir/c").unwrap();
+        disk.sync_dir("dir").unwrap();
+        disk.list("dir").unwrap();
+        disk.unlink("dir/c").unwrap();
+    }
+    disk.do_without_nameless();
+    let (a, b) = (disk.create("dir").unwrap(), disk.create("dir").unwrap());
+    disk.link(&*a, "dir/named").unwrap();
+    drop((a, b));
+    std::os::unix::fs::symlink("b", place.join("dir/link")).unwrap();
+    refused(disk.open("dir/link", Access::Read), ErrorKind::Damaged);
+    refused(disk.open("dir", Access::Read), ErrorKind::Damaged);
+    drop(disk);
+    assert_eq!(descriptors().len(), before, "{:?}", descriptors());
+    say("all closed");
+    listen();
+}
+
+#[test]
+fn every_descriptor_is_closed_again_and_none_is_left_to_programs_that_are_started() {
+    everywhere(|scratch, _| Peer::start("descriptors", scratch.path()).expect("all closed"));
+}
+
+#[test]
+fn a_file_system_is_tried_out_with_what_a_store_needs() {
+    everywhere(|_, disk| {
+        disk.probe().unwrap();
+        assert!(disk.list("").unwrap().is_empty());
+        let (a, b) = (make(disk, "a", &[0; 64]), make(disk, "b", &[0; 64]));
+        let mapped = |file: &Arc<dyn File>| file.map(64, Access::Write).unwrap();
+        let seen = super::super::real::probe_maps(&*a, &*b, &mapped(&a), &mapped(&b)).unwrap();
+        assert!(!seen, "two files pass for one");
     });
 }

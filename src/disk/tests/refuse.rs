@@ -2,8 +2,9 @@
 #![forbid(unsafe_code)]
 
 use super::super::guard::{Verdict, admit, refusal, verdict};
+use super::peer::{Peer, listen, say};
 use super::*;
-use nix::unistd::{Uid, chown};
+use nix::unistd::{Gid, Uid, chown, setgid, setgroups, setuid};
 use std::fs::set_permissions;
 use std::os::unix::fs::PermissionsExt;
 
@@ -109,4 +110,50 @@ fn local_file_systems_are_taken_and_unknown_ones_tried_out() {
     let error = refusal(0x1234_5678, Path::new("/x"), "it was tried out");
     assert!(error.to_string().contains("0x12345678"), "{error}");
     assert_eq!(Scratch::new(Path::new("/dev/shm")).open().file_system(), "tmpfs");
+}
+
+const NOBODY: u32 = 65_534;
+
+/// A peer that is not root: in a store of its own, and in one of root's.
+pub fn as_nobody(place: &Path) {
+    setgroups(&[]).unwrap();
+    setgid(Gid::from_raw(NOBODY)).unwrap();
+    setuid(Uid::from_raw(NOBODY)).unwrap();
+    let own = RealDisk::open(&place.join("own"), &writable()).unwrap();
+    let file = make(&*own, "file", &[1; 64]);
+    assert!(file.try_lock(0, 1, LockKind::Exclusive).unwrap());
+    file.map(64, Access::Write).unwrap();
+    file.set_mode(0o400).unwrap();
+    file.map(64, Access::Read).unwrap();
+    refused(file.map(64, Access::Write), ErrorKind::Permission);
+    refused(own.open("file", Access::Write), ErrorKind::Permission);
+    let root = RealDisk::open(&place.join("root"), &writable()).unwrap();
+    reopen(&*root, "file", Access::Read).map(64, Access::Read).unwrap();
+    refused(root.open("file", Access::Write), ErrorKind::Permission);
+    refused(root.create(""), ErrorKind::Permission);
+    refused(root.unlink("file"), ErrorKind::Permission);
+    refused(RealDisk::open(&place.join("secret"), &writable()), ErrorKind::Permission);
+    refused(RealDisk::open(&place.join("daemon"), &writable()), ErrorKind::Permission);
+    say("all refused");
+    listen();
+}
+
+#[test]
+fn a_user_reads_what_is_roots_and_writes_only_what_is_its_own() {
+    if !Uid::effective().is_root() {
+        return; // only root can become somebody else
+    }
+    everywhere(|scratch, disk| {
+        mode(scratch.path(), 0o755);
+        for (dir, bits, owner) in
+            [("own", 0o700, NOBODY), ("root", 0o755, 0), ("secret", 0o700, 0), ("daemon", 0o755, 1)]
+        {
+            disk.make_dir(dir).unwrap();
+            mode(&scratch.at(dir), bits);
+            chown(&scratch.at(dir), Some(Uid::from_raw(owner)), None).unwrap();
+        }
+        make(disk, "root/file", &[1; 64]);
+        mode(&scratch.at("root/file"), 0o644);
+        Peer::start("nobody", scratch.path()).expect("all refused");
+    });
 }
