@@ -19,6 +19,15 @@ pub(crate) use loom::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
 
+/// The machine's own atomics, under loom too: for memory that the kernel maps, and for statics that
+/// a fork handler touches. Loom can model neither.
+#[allow(clippy::disallowed_types)]
+pub(crate) mod machine {
+    pub(crate) use std::sync::atomic::{
+        AtomicI32, AtomicPtr, AtomicU8, AtomicU64, Ordering, fence,
+    };
+}
+
 /// A row of shared 64-bit words.
 ///
 /// All read-modify-writes are acquire-release and acquire on failure, loads acquire and stores
