@@ -5,6 +5,8 @@ compile_error!("drystone needs 64-bit little-endian Linux (kernel 4.18 or later)
 
 mod error;
 mod format;
+#[doc(hidden)]
+pub mod hash;
 mod id;
 mod sync;
 mod units;
