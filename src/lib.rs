@@ -6,6 +6,7 @@ compile_error!("drystone needs 64-bit little-endian Linux (kernel 4.18 or later)
 mod error;
 mod format;
 mod id;
+mod index;
 mod sync;
 mod units;
 
