@@ -11,6 +11,7 @@ use crate::segment::Mapped;
 use crate::sync::epoch::Guard;
 use std::ops::Deref;
 use std::sync::Arc;
+use zerocopy::{FromBytes, Immutable};
 
 impl<'g> Found<'g> {
     /// The record's body, alive as long as the guard; `None` if the mapping does not reach its end.
@@ -84,7 +85,7 @@ impl Blob {
     }
 
     /// The bytes as elements; `None` if their length or alignment does not fit.
-    pub fn as_slice_of<T: zerocopy::FromBytes + zerocopy::Immutable>(&self) -> Option<&[T]> {
+    pub fn as_slice_of<T: FromBytes + Immutable>(&self) -> Option<&[T]> {
         elements_of(self.as_slice())
     }
 
@@ -95,7 +96,7 @@ impl Blob {
 }
 
 /// Bytes as elements; `None` if their length or alignment does not fit.
-pub(crate) fn elements_of<T: zerocopy::FromBytes + zerocopy::Immutable>(bytes: &[u8]) -> Option<&[T]> {
+pub(crate) fn elements_of<T: FromBytes + Immutable>(bytes: &[u8]) -> Option<&[T]> {
     <[T]>::ref_from_bytes(bytes).ok()
 }
 

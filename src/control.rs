@@ -6,7 +6,7 @@
 //! leaves at most a hint that is stale.
 #![forbid(unsafe_code)]
 
-use crate::disk::{Identity, Map};
+use crate::disk::{Access, Identity, Map};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control as at;
 use crate::format::word::{Location, Root};
@@ -67,7 +67,9 @@ impl Control {
     pub fn new(map: Map, uuid: &[u8; 16]) -> Result<Self> {
         if map.len() < at::BYTES as u64 || map.load(at::MAGIC_WORD) != at::MAGIC {
             return Err(Error::new(ErrorKind::Damaged, "the control page of the run is damaged")
-                .advice("stop all users of the store and remove its directory `run`: it is rebuilt"));
+                .advice(
+                    "stop all users of the store and remove its directory `run`: it is rebuilt",
+                ));
         }
         let protocol = map.load(at::PROTOCOL_WORD);
         if protocol != at::PROTOCOL {
@@ -81,8 +83,9 @@ impl Control {
         }
         let found = [map.load(at::UUID_WORD), map.load(at::UUID_WORD + 1)];
         if found != uuid_words(uuid) {
-            return Err(Error::new(ErrorKind::Damaged, "the run belongs to another store")
-                .advice("stop all users of the store and remove its directory `run`: it is rebuilt"));
+            return Err(Error::new(ErrorKind::Damaged, "the run belongs to another store").advice(
+                "stop all users of the store and remove its directory `run`: it is rebuilt",
+            ));
         }
         Ok(Self { map })
     }
@@ -228,7 +231,7 @@ impl Control {
 
     /// A ticket for [`Control::await_change`]: take it, look, then wait.
     pub fn change_ticket(&self) -> u64 {
-        if !self.map.is_writable() {
+        if self.map.access() == Access::Read {
             return self.map.load(at::CHANGE_WORD);
         }
         self.map.fetch_or(at::CHANGE_WORD, 1) | 1
@@ -237,10 +240,10 @@ impl Control {
     /// Sleeps until something changes after the ticket was taken, or the time is out. Wakes early now
     /// and then; a publisher that died before it announced is noticed by the caller's next look.
     pub fn await_change(&self, ticket: u64, timeout: Duration) {
-        if !self.map.is_writable() {
+        if self.map.access() == Access::Read {
             // A read-only opener cannot ask to be woken.
             return std::thread::sleep(timeout.min(Duration::from_millis(5)));
         }
-        self.map.futex_wait(at::CHANGE_WORD, ticket as u32, timeout);
+        self.map.futex_wait(at::CHANGE_WORD, ticket as u32, Some(timeout));
     }
 }

@@ -70,7 +70,8 @@ pub struct CommitError {
 
 impl Draft {
     pub(crate) fn new(engine: Arc<Engine>, len: u64, durability: Durability) -> Result<Self> {
-        let bytes = usize::try_from(len).ok().filter(|_| len <= crate::format::record::BODY_BYTES_MAX);
+        let bytes =
+            usize::try_from(len).ok().filter(|_| len <= crate::format::record::BODY_BYTES_MAX);
         let bytes = bytes.ok_or_else(|| {
             Error::new(ErrorKind::InvalidInput, "a blob of that length cannot be").found(len)
         })?;
@@ -90,10 +91,11 @@ impl Draft {
         let end = at.end(engine.files.digest_bytes());
         // Every page is backed, so that no store of the solver can fault on a full disk.
         appender.file().reserve(0, end, Reserve::Backed)?;
-        let map = appender.file().map(at.body + len, Access::Write)?;
-        map.dont_fork()?;
+        let mut map = appender.file().map(at.body + len, Access::Write)?;
+        map.keep_from_children()?;
         let hashed = Hashed { digest: [0; 32], chunks: Vec::new() };
-        let written = Written { appender: Some(appender), at, hashed, is_lone: true, is_linked: false };
+        let written =
+            Written { appender: Some(appender), at, hashed, is_lone: true, is_linked: false };
         Ok(Place::Segment { map, written: Box::new(written) })
     }
 
@@ -119,9 +121,13 @@ impl Draft {
         match &mut self.place {
             Place::Heap(blocks) => &mut blocks.as_mut_bytes()[..self.len],
             Place::Segment { map, written } => {
-                // SAFETY: as in `all`; `&mut self` makes this the only access to the body, and the
-                // mapping is writable until `commit` takes the draft.
-                unsafe { map.slice_mut(written.at.body, self.len as u64) }.unwrap_or_default()
+                let Some(base) = map.as_mut_ptr() else { return &mut [] };
+                // SAFETY: the mapping was made with `len` bytes behind `at.body`; the file has no
+                // name, and `&mut self` makes this the only access to the body.
+                unsafe {
+                    let first = base.as_ptr().add(written.at.body as usize);
+                    std::slice::from_raw_parts_mut(first, self.len)
+                }
             }
         }
     }
@@ -234,12 +240,15 @@ impl Draft {
         }
         let hashed = hash_in_place(self.all(), engine.superblock.hash, engine.pool(&guard));
         let durability = self.durability;
-        let Place::Segment { map, written } = &mut self.place else { unreachable!("not on the heap") };
+        let Place::Segment { map, written } = &mut self.place else {
+            unreachable!("not on the heap")
+        };
         written.hashed = hashed;
         // The payload stays where it is; only the ref in front of it may be longer or shorter.
         written.at.first = written.at.body - 64 - naming.record_bytes(1);
         let body = map.racy(written.at.body, written.at.len);
-        let body = body.ok_or_else(|| Error::new(ErrorKind::Io, "the draft's mapping is too short"))?;
+        let body =
+            body.ok_or_else(|| Error::new(ErrorKind::Io, "the draft's mapping is too short"))?;
         engine.commit(&guard, written, Body::Racy(body), naming, durability)
     }
 }

@@ -10,9 +10,8 @@ use crate::disk::Access;
 use crate::engine::{Engine, Found};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::State;
-use crate::format::word::Word;
 use crate::segment::{
-    Appender, SEGMENTS_DIR, Scan, Scanned, confirm_sealed, publish_foreign, is_sealed,
+    Appender, SEGMENTS_DIR, Scan, Scanned, confirm_sealed, is_sealed, publish_foreign,
 };
 use crate::sync::epoch::Guard;
 
@@ -37,7 +36,8 @@ impl Engine {
         own.extend(appenders.group.take());
         let segments = self.files.list()?;
         appenders.retain_durable(|segment| segments.binary_search(&segment).is_ok());
-        let synced = segments.iter().try_for_each(|&segment| self.sync_one(segment, &mut own, guard));
+        let synced =
+            segments.iter().try_for_each(|&segment| self.sync_one(segment, &mut own, guard));
         appenders.give_back(own);
         synced?;
         self.disk().sync_dir(SEGMENTS_DIR)
@@ -128,8 +128,10 @@ impl Engine {
         let map = file.map(file.len()?, Access::Read)?;
         let mut moved = 0;
         let mut target = Appender::create(&self.files, &self.run.control)?;
-        for record in Scan::new(&map, self.files.place(segment), self.files.digest_bytes(), durable) {
-            if !record.header.kind.is_keyed() || !target.fits(record.end - record.offset, u64::MAX) {
+        for record in Scan::new(&map, self.files.place(segment), self.files.digest_bytes(), durable)
+        {
+            if !record.header.kind.is_keyed() || !target.fits(record.end - record.offset, u64::MAX)
+            {
                 continue;
             }
             moved += u64::from(self.relocate(&mut target, &map, segment, &record, guard)?);
@@ -159,11 +161,11 @@ impl Engine {
         let to = target.location(offset)?;
         let key = self.key_of(&record.header);
         loop {
-            let word = self.index(guard).lookup(key)?;
-            if word.location() != from {
+            let seen = self.index(guard).lookup(key)?;
+            if seen.word.location() != from {
                 return Ok(false);
             }
-            if self.index(guard).publish(key, word, Word::moved(word, to))?.is_ok() {
+            if self.index(guard).publish(key, seen, seen.word.moved(to))?.is_ok() {
                 target.publish_at(offset)?;
                 return Ok(true);
             }

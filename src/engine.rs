@@ -3,14 +3,14 @@
 #![forbid(unsafe_code)]
 
 use crate::appenders::Appenders;
-use crate::disk::{Access, Disk, File, LockKind, fork_generation};
+use crate::disk::{Access, Disk, File, LockKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Header, Kind};
 use crate::format::refs::pin_key;
 use crate::format::superblock::Superblock;
 use crate::format::word::{Location, Word};
 use crate::id::{BlobId, Key};
-use crate::index::Index;
+use crate::index::{Index, Seen};
 use crate::process::PerProcess;
 use crate::run::{Run, RunTables};
 use crate::segment::{Files, Mapped, SegmentSet, publish_foreign};
@@ -76,6 +76,8 @@ pub struct Engine {
     pub appenders: PerProcess<Appenders>,
     /// The shared lock that says that this process uses the store.
     users: PerProcess<Option<Arc<dyn File>>>,
+    /// Bytes of the file system.
+    pub total_bytes: u64,
 }
 
 /// A record that the index names, checked.
@@ -98,10 +100,22 @@ impl Engine {
         files: Files,
         run: Run,
         users: Option<Arc<dyn File>>,
+        total_bytes: u64,
     ) -> Self {
-        let segments = SegmentSet::new(files.clone(), settings.map_limit, run.control.unlink_epoch());
+        let segments =
+            SegmentSet::new(files.clone(), settings.map_limit, run.control.unlink_epoch());
         let appenders = PerProcess::new(Appenders::default());
-        Self { path, superblock, settings, files, run, segments, appenders, users: PerProcess::new(users) }
+        Self {
+            path,
+            superblock,
+            settings,
+            files,
+            run,
+            segments,
+            appenders,
+            users: PerProcess::new(users),
+            total_bytes,
+        }
     }
 
     /// The store directory.
@@ -175,15 +189,16 @@ impl Engine {
 
     /// The record that `word` names, if it is live; looks again while the word moves.
     #[inline]
-    pub fn find<'g>(&self, key: Key, guard: &'g Guard) -> Result<Option<(Word, Found<'g>)>> {
+    pub fn find<'g>(&self, key: Key, guard: &'g Guard) -> Result<Option<(Seen, Found<'g>)>> {
         let mut before = Word::NONE;
         loop {
-            let word = self.index(guard).lookup(key)?;
+            let seen = self.index(guard).lookup(key)?;
+            let word = seen.word;
             if !word.is_live() {
                 return Ok(None);
             }
             if let Some(found) = self.read(word.location(), guard)? {
-                return Ok(Some((word, found)));
+                return Ok(Some((seen, found)));
             }
             if word.location() == before.location() && before.is_live() {
                 return Err(missing_segment(word.location()));
@@ -194,7 +209,11 @@ impl Engine {
 
     /// The live record of a blob, its digest checked.
     #[inline]
-    pub fn find_blob<'g>(&self, id: &BlobId, guard: &'g Guard) -> Result<Option<(Word, Found<'g>)>> {
+    pub fn find_blob<'g>(
+        &self,
+        id: &BlobId,
+        guard: &'g Guard,
+    ) -> Result<Option<(Seen, Found<'g>)>> {
         if !self.is_of_store(id) {
             return Ok(None);
         }
@@ -218,7 +237,7 @@ impl Engine {
     /// Whether the index names the record with this header at this location.
     pub fn is_named(&self, header: &Header, location: Location, guard: &Guard) -> Result<bool> {
         use crate::format::word::WordKind::{Live, Tomb};
-        let word = self.index(guard).lookup(self.key_of(header))?;
+        let word = self.index(guard).lookup(self.key_of(header))?.word;
         Ok(matches!(word.kind(), Live | Tomb) && word.location() == location)
     }
 }
@@ -231,15 +250,23 @@ impl std::fmt::Debug for Engine {
 
 #[cold]
 fn no_record(location: Location) -> Error {
-    Error::damaged("the index names a record that is not there", location.segment(), location.offset())
-        .expected("a record header that checks")
-        .found("other bytes")
+    Error::damaged(
+        "the index names a record that is not there",
+        location.segment(),
+        location.offset(),
+    )
+    .expected("a record header that checks")
+    .found("other bytes")
 }
 
 #[cold]
 fn missing_segment(location: Location) -> Error {
-    Error::damaged("a segment that the index names is missing", location.segment(), location.offset())
-        .path(crate::segment::segment_path(location.segment()))
+    Error::damaged(
+        "a segment that the index names is missing",
+        location.segment(),
+        location.offset(),
+    )
+    .path(crate::segment::segment_path(location.segment()))
 }
 
 /// Takes the shared users lock of a store; `None` while somebody holds it exclusively.
@@ -251,16 +278,13 @@ pub fn take_users_lock(disk: &dyn Disk) -> Result<Option<Arc<dyn File>>> {
     Ok(file.try_lock(USERS_BYTE, 1, LockKind::Shared)?.then_some(file))
 }
 
-/// Whether nobody else uses the store; keeps the shared lock all the same.
-pub fn is_sole_user(users: &dyn File) -> Result<bool> {
-    // Upgrading in place keeps the shared lock when it fails.
+/// Does something while nobody else uses the store; `false`, and nothing done, if somebody does. The
+/// shared lock is kept in any case: exchanging it in place for another kind is one step.
+pub fn is_sole_user(users: &dyn File, then: impl FnOnce() -> Result<()>) -> Result<bool> {
     if !users.try_lock(USERS_BYTE, 1, LockKind::Exclusive)? {
         return Ok(false);
     }
-    users.try_lock(USERS_BYTE, 1, LockKind::Shared)
-}
-
-/// For [`PerProcess`].
-pub fn this_process() -> u64 {
-    fork_generation()
+    let done = then();
+    users.try_lock(USERS_BYTE, 1, LockKind::Shared)?;
+    done.map(|()| true)
 }

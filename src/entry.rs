@@ -6,7 +6,8 @@ use crate::engine::{Durability, Engine, Found};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::Kind;
 use crate::format::refs::{
-    BLOBS_MAX, KEY_BYTES_MAX, METADATA_BYTES_MAX, NAMESPACE_BYTES_MAX, RefBody, TAG_BYTES_MAX, TAGS_MAX,
+    BLOBS_MAX, KEY_BYTES_MAX, METADATA_BYTES_MAX, NAMESPACE_BYTES_MAX, RefBody, TAG_BYTES_MAX,
+    TAGS_MAX,
 };
 use crate::format::word::WordKind;
 use crate::id::BlobId;
@@ -191,9 +192,12 @@ pub fn check_limits(body: &RefBody, blobs: usize) -> Result<()> {
         ("a tag", longest_tag, TAG_BYTES_MAX),
     ] {
         if found > most {
-            return Err(Error::new(ErrorKind::InvalidInput, format!("{what} of a ref is too long"))
-                .expected(format!("at most {most} bytes"))
-                .found(format!("{found} bytes")));
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("{what} of a ref is too long"),
+            )
+            .expected(format!("at most {most} bytes"))
+            .found(format!("{found} bytes")));
         }
     }
     for (what, found, most) in [("tags", body.tags.len(), TAGS_MAX), ("blobs", blobs, BLOBS_MAX)] {
@@ -209,21 +213,33 @@ pub fn check_limits(body: &RefBody, blobs: usize) -> Result<()> {
 impl Engine {
     /// The ref in a record, if it is `namespace` and `key`'s and can be seen: not expired, and its
     /// blobs all there.
-    pub fn entry_of(&self, found: &Found<'_>, namespace: &str, key: &[u8], guard: &Guard) -> Result<Option<Entry>> {
+    pub fn entry_of(
+        &self,
+        found: &Found<'_>,
+        namespace: &str,
+        key: &[u8],
+        guard: &Guard,
+    ) -> Result<Option<Entry>> {
         let body = self.ref_body(found, guard)?;
         self.check_name(&body, namespace, key)?;
         self.visible(found.header.kind, found.header.sequence, body, guard)
     }
 
     /// A ref's body as an entry, if it can be seen.
-    pub fn visible(&self, kind: Kind, sequence: u64, body: RefBody, guard: &Guard) -> Result<Option<Entry>> {
+    pub fn visible(
+        &self,
+        kind: Kind,
+        sequence: u64,
+        body: RefBody,
+        guard: &Guard,
+    ) -> Result<Option<Entry>> {
         if body.expires_ns != 0 && body.expires_ns <= now_ns() {
             return Ok(None);
         }
         let mut ids = Vec::with_capacity(body.blobs.len());
         for (digest, _) in &body.blobs {
             let id = BlobId::from_padded(self.superblock.hash, *digest);
-            if self.index(guard).lookup(id.key())?.kind() != WordKind::Live {
+            if self.index(guard).lookup(id.key())?.word.kind() != WordKind::Live {
                 return Ok(None);
             }
             ids.push(id);

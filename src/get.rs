@@ -18,7 +18,12 @@ const LANES: usize = 16;
 impl Engine {
     /// The bytes of a blob under a guard.
     #[inline]
-    pub fn get<'g>(&self, id: &BlobId, verify: Verify, guard: &'g Guard) -> Result<Option<&'g [u8]>> {
+    pub fn get<'g>(
+        &self,
+        id: &BlobId,
+        verify: Verify,
+        guard: &'g Guard,
+    ) -> Result<Option<&'g [u8]>> {
         let Some((_, found)) = self.find_blob(id, guard)? else { return Ok(None) };
         let bytes = self.body_of(&found, guard)?;
         if verify == Verify::Whole {
@@ -73,7 +78,8 @@ impl Engine {
                 index.prefetch(id.key());
             }
             for (word, id) in words.iter_mut().zip(batch) {
-                *word = if self.is_of_store(id) { index.lookup(id.key())? } else { Word::NONE };
+                *word =
+                    if self.is_of_store(id) { index.lookup(id.key())?.word } else { Word::NONE };
                 self.prefetch_record(*word, guard);
             }
             for (&word, id) in words.iter().zip(batch) {
@@ -119,7 +125,13 @@ impl Engine {
 
     /// Reads a part of a blob by `pread`, so that a medium error is an error and not a signal; the
     /// number of bytes read, short only at the end of the blob.
-    pub fn read_into(&self, id: &BlobId, offset: u64, buffer: &mut [u8], guard: &Guard) -> Result<Option<usize>> {
+    pub fn read_into(
+        &self,
+        id: &BlobId,
+        offset: u64,
+        buffer: &mut [u8],
+        guard: &Guard,
+    ) -> Result<Option<usize>> {
         let Some((_, found)) = self.find_blob(id, guard)? else { return Ok(None) };
         let left = found.header.body_len.saturating_sub(offset);
         let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));

@@ -83,8 +83,11 @@ impl Engine {
                 return Ok(());
             }
             if state.failed.contains(&segment) {
-                return Err(Error::new(ErrorKind::SyncFailed, "the sync that covered this operation failed")
-                    .advice("what was written is appended elsewhere: try again"));
+                return Err(Error::new(
+                    ErrorKind::SyncFailed,
+                    "the sync that covered this operation failed",
+                )
+                .advice("what was written is appended elsewhere: try again"));
             }
             if !state.is_led {
                 break;
@@ -108,7 +111,13 @@ impl Engine {
         })
     }
 
-    fn sync_segment(&self, guard: &Guard, file: &dyn crate::disk::File, segment: u32, covered: u64) -> Result<()> {
+    fn sync_segment(
+        &self,
+        guard: &Guard,
+        file: &dyn crate::disk::File,
+        segment: u32,
+        covered: u64,
+    ) -> Result<()> {
         let appenders = self.appenders(guard);
         let is_first = appenders.durable_bytes(segment) == 0;
         file.sync_data()?;

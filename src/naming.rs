@@ -115,7 +115,8 @@ impl Engine {
         match found.header.kind {
             Kind::Pin => {
                 let digest = found.header.digest;
-                let pin = pin_of(body, &digest).ok_or_else(|| damaged("the body of a pin does not check"))?;
+                let pin = pin_of(body, &digest)
+                    .ok_or_else(|| damaged("the body of a pin does not check"))?;
                 Ok(RefBody {
                     namespace: PINS.into(),
                     key: self.id_of(&found.header).text().as_bytes().to_vec(),

@@ -20,6 +20,7 @@ use crate::format::record::{Header, Kind};
 use crate::format::refs::ref_digest;
 use crate::format::word::{Word, WordKind};
 use crate::id::{BlobId, Key};
+use crate::index::Seen;
 use crate::naming::Naming;
 use crate::segment::{Appender, Batch};
 use crate::sync::epoch::Guard;
@@ -52,7 +53,7 @@ impl Engine {
         mut batch: Batch,
         guard: &Guard,
         key: Key,
-        expected: Word,
+        expected: Seen,
         kind: Kind,
     ) -> Result<bool> {
         let placed = batch.records()[0];
@@ -81,8 +82,8 @@ impl Engine {
     ) -> Result<Named> {
         let key = naming.key(self, ids);
         loop {
-            let word = self.index(guard).lookup(key)?;
-            if !naming.accepts(self, word, guard)? {
+            let seen = self.index(guard).lookup(key)?;
+            if !naming.accepts(self, seen.word, guard)? {
                 return Ok(Named::Declined);
             }
             let held = match self.peek_numbers(ids, guard)? {
@@ -104,7 +105,7 @@ impl Engine {
                     return Ok(Named::Missing(index));
                 }
             }
-            if self.publish_one(appender, batch, guard, key, word, record.kind)? {
+            if self.publish_one(appender, batch, guard, key, seen, record.kind)? {
                 return Ok(Named::Done(sequence));
             }
         }
@@ -132,11 +133,13 @@ impl Engine {
         durability: Durability,
     ) -> Result<Acquitted> {
         for (index, (id, &held)) in ids.iter().zip(held).enumerate() {
-            let word = self.index(guard).update_flags(id.key(), 0, Word::CONDEMNED)?;
+            let word = self.index(guard).update_flags(id.key(), 0, Word::CONDEMNED)?.word;
             if !word.is_live() {
                 return Ok(Acquitted::Missing(index));
             }
-            let Some(found) = self.read(word.location(), guard)? else { return Ok(Acquitted::Changed) };
+            let Some(found) = self.read(word.location(), guard)? else {
+                return Ok(Acquitted::Changed);
+            };
             if found.header.sequence != held {
                 return Ok(Acquitted::Changed);
             }
@@ -159,12 +162,12 @@ impl Engine {
     ) -> Result<bool> {
         let key = target.key;
         loop {
-            let word = self.index(guard).lookup(key)?;
-            match word.kind() {
+            let seen = self.index(guard).lookup(key)?;
+            match seen.word.kind() {
                 WordKind::Live => {}
                 WordKind::Tomb if durability == Durability::Synced => {
                     // Acknowledging on somebody else's tombstone: see that it lasts.
-                    let Some(found) = self.read(word.location(), guard)? else { continue };
+                    let Some(found) = self.read(seen.word.location(), guard)? else { continue };
                     self.rely(&found)?;
                     self.vouch(&found, guard)?;
                     return Ok(false);
@@ -174,7 +177,7 @@ impl Engine {
             let sequence = self.run.control.draw_sequences(1);
             let header = Header::pending(target.kind, 0, sequence, target.digest);
             let batch = self.append_one(appender, target.body, &header)?;
-            if self.publish_one(appender, batch, guard, key, word, target.kind)? {
+            if self.publish_one(appender, batch, guard, key, seen, target.kind)? {
                 return Ok(true);
             }
         }
@@ -204,6 +207,11 @@ impl<'a> Removal<'a> {
     /// The tombstone of a ref or pin, whose body names it.
     pub fn of_ref(key: Key, body: &'a [u8]) -> Self {
         Self { kind: Kind::RefTomb, key, digest: ref_digest(key, body), body }
+    }
+
+    /// The key.
+    pub fn key(&self) -> Key {
+        self.key
     }
 
     /// Bytes of the record.

@@ -17,6 +17,7 @@ use crate::format::record::{
 use crate::format::word::Word;
 use crate::hash::{digest, encode_chunks};
 use crate::id::{BlobId, Key};
+use crate::index::Seen;
 use crate::naming::Naming;
 use crate::publish::Named;
 use crate::segment::{Appender, Batch};
@@ -35,8 +36,8 @@ struct Logged {
     record_bytes: u64,
     sequence: u64,
     ref_key: Key,
-    ref_word: Word,
-    blob_word: Word,
+    ref_seen: Seen,
+    blob_seen: Seen,
 }
 
 /// How a put ended.
@@ -49,7 +50,13 @@ pub struct Put {
 
 impl Engine {
     /// Puts a body in and names it.
-    pub fn put(&self, guard: &Guard, body: Body<'_>, naming: &Naming<'_>, durability: Durability) -> Result<Put> {
+    pub fn put(
+        &self,
+        guard: &Guard,
+        body: Body<'_>,
+        naming: &Naming<'_>,
+        durability: Durability,
+    ) -> Result<Put> {
         self.enter_writing(guard)?;
         self.check_room(body.len() as u64)?;
         if body.len() as u64 <= SMALL_BYTES_MAX {
@@ -78,7 +85,13 @@ impl Engine {
             .advice("remove blobs and compact, or open the store with a higher limit"))
     }
 
-    fn put_small(&self, guard: &Guard, bytes: &[u8], naming: &Naming<'_>, durability: Durability) -> Result<Put> {
+    fn put_small(
+        &self,
+        guard: &Guard,
+        bytes: &[u8],
+        naming: &Naming<'_>,
+        durability: Durability,
+    ) -> Result<Put> {
         let id = BlobId::from_padded(self.superblock.hash, digest(self.superblock.hash, bytes));
         if self.holds(&id, guard)? {
             self.compare(guard, &id, Body::Fixed(bytes))?;
@@ -109,8 +122,7 @@ impl Engine {
 
     /// Whether a live record of the blob is there to rely on: not one in a poisoned segment.
     pub fn holds(&self, id: &BlobId, guard: &Guard) -> Result<bool> {
-        let word = self.index(guard).lookup(id.key())?;
-        Ok(self.is_held(word))
+        Ok(self.is_held(self.index(guard).lookup(id.key())?.word))
     }
 
     /// Whether a blob's word names a record to rely on.
@@ -154,7 +166,8 @@ impl Engine {
         let key = naming.key(self, std::slice::from_ref(id));
         let Some((_, pin)) = self.find(key, guard)? else { return Ok(None) };
         let Some((_, blob)) = self.find_blob(id, guard)? else { return Ok(None) };
-        let is_poisoned = |found: &Found<'_>| self.run.control.is_poisoned(found.location.segment());
+        let is_poisoned =
+            |found: &Found<'_>| self.run.control.is_poisoned(found.location.segment());
         if pin.header.kind != Kind::Pin || pin.header.digest != *id.padded() || is_poisoned(&pin) {
             return Ok(None);
         }
@@ -206,7 +219,9 @@ impl Engine {
         id: &BlobId,
         naming: &Naming<'_>,
     ) -> Result<Option<Logged>> {
-        let Some(mut logged) = self.begin(appender.batch(), guard, id, naming)? else { return Ok(None) };
+        let Some(mut logged) = self.begin(appender.batch(), guard, id, naming)? else {
+            return Ok(None);
+        };
         let digest = *id.padded();
         logged.blob = logged.batch.push(Kind::Blob, bytes, logged.sequence, digest);
         logged.record_bytes = logged.batch.records()[logged.blob].bytes;
@@ -215,28 +230,26 @@ impl Engine {
     }
 
     /// Loads the words, draws the two numbers and puts the ref's record into the batch.
-    fn begin(&self, mut batch: Batch, guard: &Guard, id: &BlobId, naming: &Naming<'_>) -> Result<Option<Logged>> {
+    fn begin(
+        &self,
+        mut batch: Batch,
+        guard: &Guard,
+        id: &BlobId,
+        naming: &Naming<'_>,
+    ) -> Result<Option<Logged>> {
         let ids = std::slice::from_ref(id);
         let ref_key = naming.key(self, ids);
-        let (blob_word, ref_word) = {
+        let (blob_seen, ref_seen) = {
             let index = self.index(guard);
             (index.lookup(id.key())?, index.lookup(ref_key)?)
         };
-        if !naming.accepts(self, ref_word, guard)? {
+        if !naming.accepts(self, ref_seen.word, guard)? {
             return Ok(None);
         }
         let sequence = self.run.control.draw_sequences(2);
         let record = naming.record(ref_key, ids, &[sequence]);
         batch.push(record.kind, &record.body, sequence + 1, record.digest);
-        Ok(Some(Logged {
-            batch,
-            blob: 0,
-            record_bytes: 0,
-            sequence,
-            ref_key,
-            ref_word,
-            blob_word,
-        }))
+        Ok(Some(Logged { batch, blob: 0, record_bytes: 0, sequence, ref_key, ref_seen, blob_seen }))
     }
 
     /// Moves the two words and sets the two state bytes. `None` if the blob's word has changed or the
@@ -248,7 +261,7 @@ impl Engine {
         mut logged: Logged,
         id: &BlobId,
     ) -> Result<Option<Named>> {
-        if self.is_held(logged.blob_word) {
+        if self.is_held(logged.blob_seen.word) {
             appender.recycle(logged.batch);
             return Ok(None);
         }
@@ -256,19 +269,25 @@ impl Engine {
         let ref_record = logged.batch.records()[0];
         let ref_at = appender.location(ref_record.offset)?;
         let blob_live = Word::live(blob_at, false, logged.record_bytes);
-        if self.index(guard).publish(id.key(), logged.blob_word, blob_live)?.is_err() {
+        if self.index(guard).publish(id.key(), logged.blob_seen, blob_live)?.is_err() {
             appender.recycle(logged.batch);
             return Ok(None);
         }
         let ref_live = Word::live(ref_at, true, ref_record.bytes);
-        let won = self.index(guard).publish(logged.ref_key, logged.ref_word, ref_live)?.is_ok();
+        let won = self.index(guard).publish(logged.ref_key, logged.ref_seen, ref_live)?.is_ok();
         let published: &[usize] = if won { &[0, logged.blob] } else { &[logged.blob] };
         appender.publish(&mut logged.batch, published)?;
         appender.recycle(logged.batch);
         Ok(won.then_some(Named::Done(logged.sequence + 1)))
     }
 
-    fn put_large(&self, guard: &Guard, body: Body<'_>, naming: &Naming<'_>, durability: Durability) -> Result<Put> {
+    fn put_large(
+        &self,
+        guard: &Guard,
+        body: Body<'_>,
+        naming: &Naming<'_>,
+        durability: Durability,
+    ) -> Result<Put> {
         let room = self.room_for(naming, body.len() as u64);
         let is_lone = room > self.segment_target() / 4;
         let mut appender = if is_lone {
@@ -287,7 +306,8 @@ impl Engine {
             }
             other => other?,
         };
-        let mut written = Written { appender: Some(appender), at, hashed, is_lone, is_linked: false };
+        let mut written =
+            Written { appender: Some(appender), at, hashed, is_lone, is_linked: false };
         self.commit(guard, &mut written, body, naming, durability)
     }
 
@@ -309,7 +329,9 @@ impl Engine {
             self.give_up(guard, written);
             return self.name_held(guard, id, body, naming, durability);
         }
-        let Some(logged) = self.log_large(appender, guard, &written.at, &written.hashed, &id, naming)? else {
+        let Some(logged) =
+            self.log_large(appender, guard, &written.at, &written.hashed, &id, naming)?
+        else {
             self.give_up(guard, written);
             return Ok(Put { id, named: Named::Declined });
         };
@@ -381,7 +403,12 @@ impl Engine {
         Ok(Some(logged))
     }
 
-    fn finish_large(&self, guard: &Guard, written: &mut Written, durability: Durability) -> Result<()> {
+    fn finish_large(
+        &self,
+        guard: &Guard,
+        written: &mut Written,
+        durability: Durability,
+    ) -> Result<()> {
         let Some(mut appender) = written.appender.take() else { return Ok(()) };
         if written.is_lone {
             return self.seal(appender, guard, durability == Durability::Synced);
@@ -394,7 +421,13 @@ impl Engine {
     }
 
     /// Compares a body that has just been written with the blob that has its id.
-    fn compare_written(&self, guard: &Guard, id: &BlobId, appender: &Appender, at: &Layout) -> Result<()> {
+    fn compare_written(
+        &self,
+        guard: &Guard,
+        id: &BlobId,
+        appender: &Appender,
+        at: &Layout,
+    ) -> Result<()> {
         if id.algorithm() == crate::HashAlgorithm::Blake3 {
             return Ok(());
         }

@@ -8,6 +8,7 @@ use crate::format::record::Kind;
 use crate::format::word::Word;
 use crate::hash::digest;
 use crate::id::{BlobId, Key};
+use crate::index::Seen;
 use crate::naming::Naming;
 use crate::put::SMALL_BYTES_MAX;
 use crate::segment::{Appender, Batch, bound};
@@ -27,13 +28,18 @@ struct Pending<'a> {
     id: BlobId,
     bytes: &'a [u8],
     pin_key: Key,
-    blob_word: Word,
-    pin_word: Word,
+    blob_seen: Seen,
+    pin_seen: Seen,
 }
 
 impl Engine {
     /// Puts all values in; their ids in order.
-    pub fn put_many(&self, guard: &Guard, values: &[&[u8]], durability: Durability) -> Result<Vec<BlobId>> {
+    pub fn put_many(
+        &self,
+        guard: &Guard,
+        values: &[&[u8]],
+        durability: Durability,
+    ) -> Result<Vec<BlobId>> {
         self.enter_writing(guard)?;
         let hash = self.superblock.hash;
         let ids: Vec<BlobId> =
@@ -51,7 +57,13 @@ impl Engine {
                 continue;
             }
             if group.bytes + bytes.len() as u64 > GROUP_BYTES_MAX {
-                rest.extend(self.put_group(guard, std::mem::take(&mut group), &ids, values, durability)?);
+                rest.extend(self.put_group(
+                    guard,
+                    std::mem::take(&mut group),
+                    &ids,
+                    values,
+                    durability,
+                )?);
             }
             group.bytes += bound([24, bytes.len() as u64].into_iter());
             group.indices.push(index);
@@ -104,8 +116,8 @@ impl Engine {
                 id: ids[index],
                 bytes: values[index],
                 pin_key,
-                blob_word: tables.lookup(ids[index].key())?,
-                pin_word: tables.lookup(pin_key)?,
+                blob_seen: tables.lookup(ids[index].key())?,
+                pin_seen: tables.lookup(pin_key)?,
             })
         };
         indices.iter().zip(&keys).map(one).collect()
@@ -116,7 +128,8 @@ impl Engine {
         let first = self.run.control.draw_sequences(2 * pending.len() as u64);
         let mut batch = appender.batch();
         for (sequence, value) in (first..).step_by(2).zip(pending) {
-            let pin = Naming::Pin.record(value.pin_key, std::slice::from_ref(&value.id), &[sequence]);
+            let pin =
+                Naming::Pin.record(value.pin_key, std::slice::from_ref(&value.id), &[sequence]);
             batch.push(Kind::Pin, &pin.body, sequence + 1, pin.digest);
             batch.push(Kind::Blob, value.bytes, sequence, *value.id.padded());
         }
@@ -138,13 +151,13 @@ impl Engine {
             let [pin, blob] = [batch.records()[2 * at], batch.records()[2 * at + 1]];
             let blob_live = Word::live(appender.location(blob.offset)?, false, blob.bytes);
             let pin_live = Word::live(appender.location(pin.offset)?, true, pin.bytes);
-            if self.is_held(value.blob_word)
-                || tables.publish(value.id.key(), value.blob_word, blob_live)?.is_err()
+            if self.is_held(value.blob_seen.word)
+                || tables.publish(value.id.key(), value.blob_seen, blob_live)?.is_err()
             {
                 lost.push(value.index);
                 continue;
             }
-            if tables.publish(value.pin_key, value.pin_word, pin_live)?.is_ok() {
+            if tables.publish(value.pin_key, value.pin_seen, pin_live)?.is_ok() {
                 published.push(2 * at);
             } else {
                 lost.push(value.index);

@@ -38,7 +38,8 @@ impl Engine {
         // Any length above the page-alignment limit has this layout.
         let start = Layout::of(appender.tail(), naming.record_bytes(1), CHUNK_BYTES);
         let (len, chunks) = {
-            let mut sink = Sink { appender: &mut appender, engine: self, at: start.body, chunks: Vec::new() };
+            let mut sink =
+                Sink { appender: &mut appender, engine: self, at: start.body, chunks: Vec::new() };
             sink.drain(reader, [first, second], ahead, self.pool(guard))?
         };
         let at = Layout { len, ..start };
@@ -54,7 +55,10 @@ impl Engine {
         };
         match map.racy(written.at.body, len) {
             Some(body) => self.commit(guard, &mut written, Body::Racy(body), naming, durability),
-            None => Err(crate::Error::new(crate::ErrorKind::Io, "a new segment is shorter than what was written")),
+            None => Err(crate::Error::new(
+                crate::ErrorKind::Io,
+                "a new segment is shorter than what was written",
+            )),
         }
     }
 }
@@ -88,7 +92,9 @@ impl Sink<'_> {
             let work = || write_chunk(&*file, at, part, hash, index);
             let is_more = ahead == next.len();
             let (digest, read) = match pool {
-                Some(pool) => overlap(pool, work, || if is_more { fill(reader, &mut spare) } else { Ok(0) }),
+                Some(pool) => {
+                    overlap(pool, work, || if is_more { fill(reader, &mut spare) } else { Ok(0) })
+                }
                 None => (work(), if is_more { fill(reader, &mut spare) } else { Ok(0) }),
             };
             self.chunks.push(digest?);
@@ -101,7 +107,11 @@ impl Sink<'_> {
 }
 
 /// Runs `work` on the pool while `other` runs here.
-fn overlap<A: Send, B>(pool: &rayon::ThreadPool, work: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
+fn overlap<A: Send, B>(
+    pool: &rayon::ThreadPool,
+    work: impl FnOnce() -> A + Send,
+    other: impl FnOnce() -> B,
+) -> (A, B) {
     let done = Mutex::new(None);
     let here = pool.in_place_scope(|scope| {
         scope.spawn(|_| *done.lock().unwrap_or_else(PoisonError::into_inner) = Some(work()));
@@ -113,7 +123,13 @@ fn overlap<A: Send, B>(pool: &rayon::ThreadPool, work: impl FnOnce() -> A + Send
     }
 }
 
-fn write_chunk(file: &dyn File, at: u64, part: &[u8], hash: crate::HashAlgorithm, index: u64) -> Result<ChunkDigest> {
+fn write_chunk(
+    file: &dyn File,
+    at: u64,
+    part: &[u8],
+    hash: crate::HashAlgorithm,
+    index: u64,
+) -> Result<ChunkDigest> {
     const PIECE_BYTES: usize = 256 << 10;
     let mut hasher = ChunkHasher::new(hash, index);
     for (piece, offset) in part.chunks(PIECE_BYTES).zip((0u64..).step_by(PIECE_BYTES)) {

@@ -58,7 +58,12 @@ impl Refs {
     }
 
     /// Like [`Refs::set`], with expiry, tags, metadata, durability.
-    pub fn set_with(&self, key: impl AsRef<[u8]>, value: impl Into<Value>, options: &SetOptions) -> Result<Version> {
+    pub fn set_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl Into<Value>,
+        options: &SetOptions,
+    ) -> Result<Version> {
         let set = self.change(key.as_ref(), value.into(), options, Expect::Any)?;
         set.ok_or_else(|| Error::new(ErrorKind::Io, "an unconditional set was declined"))
     }
@@ -91,7 +96,13 @@ impl Refs {
         self.change(key.as_ref(), value.into(), options, expect)
     }
 
-    fn change(&self, key: &[u8], value: Value, options: &SetOptions, expect: Expect) -> Result<Option<Version>> {
+    fn change(
+        &self,
+        key: &[u8],
+        value: Value,
+        options: &SetOptions,
+        expect: Expect,
+    ) -> Result<Option<Version>> {
         self.refuse_pins("set")?;
         let guard = pin();
         let engine = &*self.engine;
@@ -110,7 +121,10 @@ impl Refs {
             Value::Bytes(bytes) if bytes.len() > INLINE_BYTES => {
                 check_limits(&body, 1)?;
                 body.is_single = true;
-                engine.put(&guard, Body::Fixed(&bytes), &Naming::Ref(&body, expect), durability)?.named.into_set(&[])?
+                engine
+                    .put(&guard, Body::Fixed(&bytes), &Naming::Ref(&body, expect), durability)?
+                    .named
+                    .into_set(&[])?
             }
             Value::Bytes(bytes) => {
                 body.inline = Some(bytes);
@@ -132,8 +146,11 @@ impl Refs {
         if &*self.namespace != PINS {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::InvalidInput, format!("cannot {what} a ref in the namespace `pins`"))
-            .advice("use Store::put and Store::unpin, or another namespace"))
+        Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!("cannot {what} a ref in the namespace `pins`"),
+        )
+        .advice("use Store::put and Store::unpin, or another namespace"))
     }
 
     /// What `key` is bound to; `None` if there is no such ref, it has expired, or a blob that it names
@@ -151,7 +168,11 @@ impl Refs {
     }
 
     /// Like [`Refs::remove`], with a durability of its own.
-    pub fn remove_with(&self, key: impl AsRef<[u8]>, durability: Option<Durability>) -> Result<bool> {
+    pub fn remove_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        durability: Option<Durability>,
+    ) -> Result<bool> {
         self.refuse_pins("remove")?;
         let guard = pin();
         self.engine.enter_writing(&guard)?;
@@ -178,10 +199,12 @@ impl Refs {
         loop {
             let ticket = self.engine.run.control.change_ticket();
             let entry = self.get(key.as_ref())?;
-            if let Some(entry) = entry.filter(|entry| than.is_none_or(|than| entry.version > than)) {
+            if let Some(entry) = entry.filter(|entry| than.is_none_or(|than| entry.version > than))
+            {
                 return Ok(Some(entry));
             }
-            let left = deadline.map_or(LOOK_AGAIN, |end| end.saturating_duration_since(Instant::now()));
+            let left =
+                deadline.map_or(LOOK_AGAIN, |end| end.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return Ok(None);
             }
@@ -206,7 +229,9 @@ impl Named {
             Self::Declined => Ok(None),
             Self::Missing(index) => Err(match ids.get(index) {
                 Some(id) => blob_not_found(id),
-                None => Error::new(ErrorKind::NotFound, "the blob was removed while it was being named"),
+                None => {
+                    Error::new(ErrorKind::NotFound, "the blob was removed while it was being named")
+                }
             }),
         }
     }
@@ -234,25 +259,35 @@ impl Engine {
     /// What a name is bound to.
     pub fn get_ref(&self, guard: &Guard, namespace: &str, key: &[u8]) -> Result<Option<Entry>> {
         let at = ref_key(&self.superblock.uuid, namespace, key);
-        let Some((word, found)) = self.find(at, guard)? else { return Ok(None) };
+        let Some((seen, found)) = self.find(at, guard)? else { return Ok(None) };
         let entry = self.entry_of(&found, namespace, key, guard)?;
         if entry.is_some() && self.run.is_writable() {
-            self.index(guard).mark_visited(at, word)?;
+            self.index(guard).mark_visited(seen);
         }
         Ok(entry)
     }
 
     /// Removes a name, whatever it is bound to.
-    pub fn remove_ref(&self, guard: &Guard, namespace: &str, key: &[u8], durability: Durability) -> Result<bool> {
+    pub fn remove_ref(
+        &self,
+        guard: &Guard,
+        namespace: &str,
+        key: &[u8],
+        durability: Durability,
+    ) -> Result<bool> {
         let at = ref_key(&self.superblock.uuid, namespace, key);
         if let Some((_, found)) = self.find(at, guard)? {
             let body = self.ref_body(&found, guard)?;
             self.check_name(&body, namespace, key)?;
         }
-        let body = RefBody { namespace: namespace.into(), key: key.to_vec(), ..RefBody::default() }.encode();
+        let body = RefBody { namespace: namespace.into(), key: key.to_vec(), ..RefBody::default() }
+            .encode();
         let removal = Removal::of_ref(at, &body);
-        self.with_appender(guard, removal.record_bytes() + crate::units::PAGE_BYTES, durability, |appender| {
-            self.remove_key(appender, guard, &removal, durability)
-        })
+        self.with_appender(
+            guard,
+            removal.record_bytes() + crate::units::PAGE_BYTES,
+            durability,
+            |appender| self.remove_key(appender, guard, &removal, durability),
+        )
     }
 }

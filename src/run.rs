@@ -20,6 +20,9 @@ use xxhash_rust::xxh3::xxh3_128;
 /// The directory of the runs in a store.
 pub const RUN_DIR: &str = "run";
 
+/// Stands for the tag of a run in memory.
+pub const PRIVATE_TAG: &str = "private";
+
 /// A table of the index, mapped.
 #[derive(Debug)]
 struct Table {
@@ -36,6 +39,14 @@ pub struct Run {
     access: Access,
     /// At most two generations are in use at a time.
     tables: [Slot<Table>; 4],
+    stamp: [u64; 4],
+}
+
+/// What the headers of a run's tables carry: the store's uuid and the run's tag.
+pub fn stamp(uuid: &[u8; 16], tag: &str) -> [u64; 4] {
+    let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| uuid[at + i]));
+    let named = xxh3_128(tag.as_bytes());
+    [word(0), word(8), (named >> 64) as u64, named as u64]
 }
 
 /// The tag of the runs of this boot and place.
@@ -49,15 +60,26 @@ fn run_dir(tag: &str) -> String {
 }
 
 impl Run {
-    fn new(control: Control, disk: Arc<dyn Disk>, dir: String, access: Access) -> Self {
-        Self { control, disk, dir, access, tables: std::array::from_fn(|_| Slot::new()) }
+    fn new(
+        control: Control,
+        disk: Arc<dyn Disk>,
+        dir: String,
+        access: Access,
+        stamp: [u64; 4],
+    ) -> Self {
+        Self { control, disk, dir, access, tables: std::array::from_fn(|_| Slot::new()), stamp }
     }
 
     /// The run of this boot, if there is one.
     ///
     /// # Errors
     /// `ProtocolMismatch` or `Damaged` when it cannot be used.
-    pub fn attach(disk: &Arc<dyn Disk>, tag: &str, uuid: &[u8; 16], access: Access) -> Result<Option<Self>> {
+    pub fn attach(
+        disk: &Arc<dyn Disk>,
+        tag: &str,
+        uuid: &[u8; 16],
+        access: Access,
+    ) -> Result<Option<Self>> {
         let dir = run_dir(tag);
         let Some(file) = disk.open(&format!("{dir}/control"), access)? else { return Ok(None) };
         if file.len()? < layout::BYTES as u64 {
@@ -65,10 +87,12 @@ impl Run {
                 .path(format!("{dir}/control"))
                 .expected(format!("{} bytes", layout::BYTES))
                 .found(format!("{} bytes", file.len()?))
-                .advice("stop all users of the store and remove its directory `run`: it is rebuilt"));
+                .advice(
+                    "stop all users of the store and remove its directory `run`: it is rebuilt",
+                ));
         }
         let control = Control::new(file.map(layout::BYTES as u64, access)?, uuid)?;
-        Ok(Some(Self::new(control, disk.clone(), dir, access)))
+        Ok(Some(Self::new(control, disk.clone(), dir, access, stamp(uuid, tag))))
     }
 
     /// A run in this process's memory, for reading where there is no usable one: `table` is the
@@ -78,7 +102,9 @@ impl Run {
         for (at, &word) in fresh.words().iter().enumerate() {
             map.store(at, word);
         }
-        let run = Self::new(Control::new(map, &fresh.uuid)?, disk.clone(), String::new(), Access::Read);
+        let control = Control::new(map, &fresh.uuid)?;
+        let stamp = stamp(&fresh.uuid, PRIVATE_TAG);
+        let run = Self::new(control, disk.clone(), String::new(), Access::Read, stamp);
         let generation = fresh.root.generation();
         let guard = crate::sync::epoch::pin();
         run.slot(generation).replace(Some(Arc::new(Table { generation, map: table })), &guard);
@@ -125,7 +151,11 @@ pub struct RunTables<'g> {
 
 impl RunTables<'_> {
     #[cold]
-    fn open_file(&self, generation: u32) -> Result<bool> {
+    fn open_file(
+        &self,
+        generation: u32,
+        accept: impl FnOnce(&Map) -> Result<bool>,
+    ) -> Result<bool> {
         let run = self.run;
         if !run.is_shared() {
             return Ok(false);
@@ -134,10 +164,7 @@ impl RunTables<'_> {
             return Ok(false);
         };
         let map = file.map(file.len()?, run.access)?;
-        // A slow grower may have made the name of a dead generation again. While the root has not
-        // passed this generation its file is the one that counts; only then may others find it here.
-        let now = run.control.root().generation();
-        if generation != now && generation != now.wrapping_add(1) {
+        if !accept(&map)? {
             return Ok(false);
         }
         run.slot(generation).replace(Some(Arc::new(Table { generation, map })), self.guard);
@@ -157,7 +184,11 @@ impl RunBuilder {
         disk.make_dir(RUN_DIR)?;
         // Unique by time and process; a clash only means trying again.
         for attempt in 0..1000 {
-            let dir = format!("{RUN_DIR}/new-{:x}-{:x}-{attempt}", crate::clock::now_ns(), std::process::id());
+            let dir = format!(
+                "{RUN_DIR}/new-{:x}-{:x}-{attempt}",
+                crate::clock::now_ns(),
+                std::process::id()
+            );
             if disk.make_dir(&dir)? {
                 return Ok(Self { disk: disk.clone(), dir });
             }
@@ -170,7 +201,8 @@ impl RunBuilder {
         let path = format!("{}/{generation:08x}.idx", self.dir);
         make_table(&*self.disk, &self.dir, &path, words, header)?;
         let opened = self.disk.open(&path, Access::Write)?;
-        let file = opened.ok_or_else(|| Error::new(ErrorKind::Io, "a new table is gone").path(&path))?;
+        let file =
+            opened.ok_or_else(|| Error::new(ErrorKind::Io, "a new table is gone").path(&path))?;
         file.map(words as u64 * 8, Access::Write)
     }
 
@@ -213,7 +245,13 @@ fn remove_run(disk: &dyn Disk, name: &str) {
     let _ = disk.remove_dir(&dir);
 }
 
-fn make_table(disk: &dyn Disk, dir: &str, path: &str, words: usize, header: &[u64]) -> Result<bool> {
+fn make_table(
+    disk: &dyn Disk,
+    dir: &str,
+    path: &str,
+    words: usize,
+    header: &[u64],
+) -> Result<bool> {
     let file = disk.create(dir)?;
     file.reserve(0, words as u64 * 8, Reserve::Backed)?;
     let bytes: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -223,6 +261,10 @@ fn make_table(disk: &dyn Disk, dir: &str, path: &str, words: usize, header: &[u6
 
 impl Tables for RunTables<'_> {
     type Words = Map;
+
+    fn stamp(&self) -> [u64; 4] {
+        self.run.stamp
+    }
 
     #[inline]
     fn root_load(&self) -> Root {
@@ -234,19 +276,19 @@ impl Tables for RunTables<'_> {
     }
 
     #[inline]
-    fn open(&self, generation: u32) -> Result<Option<&Map>> {
-        let slot = self.run.slot(generation);
-        for _ in 0..2 {
-            if let Some(table) = slot.get(self.guard).map(|pinned| pinned.as_ref())
-                && table.generation == generation
-            {
-                return Ok(Some(&table.map));
-            }
-            if !self.open_file(generation)? {
-                break;
-            }
+    fn open(
+        &self,
+        generation: u32,
+        accept: impl FnOnce(&Map) -> Result<bool>,
+    ) -> Result<Option<&Map>> {
+        let kept = || {
+            let table = self.run.slot(generation).get(self.guard)?.as_ref();
+            (table.generation == generation).then_some(&table.map)
+        };
+        if let Some(map) = kept() {
+            return Ok(Some(map));
         }
-        Ok(None)
+        Ok(if self.open_file(generation, accept)? { kept() } else { None })
     }
 
     fn create(&self, generation: u32, words: usize, header: &[u64]) -> Result<bool> {

@@ -97,7 +97,8 @@ impl Engine {
     fn stat_of(&self, found: &Found<'_>, guard: &Guard) -> Result<BlobStat> {
         let id = self.id_of(&found.header);
         let pin = self.find(pin_key(&self.superblock.uuid, &id), guard)?;
-        let pin = pin.filter(|(_, pin)| pin.header.kind == Kind::Pin && pin.header.digest == *id.padded());
+        let pin = pin
+            .filter(|(_, pin)| pin.header.kind == Kind::Pin && pin.header.digest == *id.padded());
         let body = pin.and_then(|(_, pin)| pin_of(pin.bytes(guard)?, &pin.header.digest));
         Ok(BlobStat {
             id,
@@ -115,7 +116,11 @@ impl Engine {
     pub fn unpin(&self, guard: &Guard, id: &BlobId, durability: Durability) -> Result<bool> {
         self.enter_writing(guard)?;
         let key = pin_key(&self.superblock.uuid, id);
-        let name = RefBody { namespace: PINS.into(), key: id.to_string().into_bytes(), ..RefBody::default() };
+        let name = RefBody {
+            namespace: PINS.into(),
+            key: id.to_string().into_bytes(),
+            ..RefBody::default()
+        };
         let body = name.encode();
         let removal = Removal::of_ref(key, &body);
         self.remove(guard, &removal, durability)
@@ -138,12 +143,15 @@ impl Engine {
 
     fn remove(&self, guard: &Guard, removal: &Removal<'_>, durability: Durability) -> Result<bool> {
         // Nothing to remove needs no appender, unless the absence itself must be made to last.
-        if durability == Durability::Buffered && !self.index(guard).lookup(removal.key())?.word.is_live() {
+        if durability == Durability::Buffered
+            && !self.index(guard).lookup(removal.key())?.word.is_live()
+        {
             return Ok(false);
         }
-        let removed = self.with_appender(guard, removal.record_bytes(), durability, |appender| {
-            self.remove_key(appender, guard, removal, durability)
-        })?;
+        let removed =
+            self.with_appender(guard, removal.record_bytes(), durability, |appender| {
+                self.remove_key(appender, guard, removal, durability)
+            })?;
         self.run.control.announce_change();
         Ok(removed)
     }
@@ -182,7 +190,12 @@ impl Engine {
         Ok(stats)
     }
 
-    fn count(&self, word: crate::format::word::Word, stats: &mut Stats, guard: &Guard) -> Result<()> {
+    fn count(
+        &self,
+        word: crate::format::word::Word,
+        stats: &mut Stats,
+        guard: &Guard,
+    ) -> Result<()> {
         match word.kind() {
             WordKind::Tomb => stats.tombstones += 1,
             WordKind::Live => {

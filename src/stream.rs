@@ -100,7 +100,9 @@ pub fn write_body(
     };
     let count = body.len().div_ceil(chunk_bytes);
     let chunks: Vec<ChunkDigest> = match pool {
-        Some(pool) => pool.install(|| (0..count).into_par_iter().with_max_len(1).map(one).collect::<Result<_>>())?,
+        Some(pool) => pool.install(|| {
+            (0..count).into_par_iter().with_max_len(1).map(one).collect::<Result<_>>()
+        })?,
         None => (0..count).map(one).collect::<Result<_>>()?,
     };
     let digest = blob_digest(algorithm, body.len() as u64, &chunks);
@@ -166,9 +168,12 @@ pub fn fill(reader: &mut dyn std::io::Read, buffer: &mut [u8]) -> Result<usize> 
             Ok(0) => break,
             Ok(read) if read <= buffer.len() - filled => filled += read,
             Ok(read) => {
-                return Err(Error::new(ErrorKind::InvalidInput, "the reader claims more bytes than it was given room for")
-                    .expected(format!("at most {}", buffer.len() - filled))
-                    .found(read));
+                return Err(Error::new(
+                    ErrorKind::InvalidInput,
+                    "the reader claims more bytes than it was given room for",
+                )
+                .expected(format!("at most {}", buffer.len() - filled))
+                .found(read));
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Error::io("reading what is to be put", error)),

@@ -251,6 +251,9 @@ impl Disk for FaultDisk {
         self.shared.enter(Call::SyncDir)?;
         self.below.sync_dir(dir)
     }
+    fn file_system(&self) -> &'static str {
+        self.below.file_system()
+    }
     fn space(&self) -> Result<Space> {
         self.shared.enter(Call::Space)?;
         self.below.space()

@@ -15,6 +15,7 @@ use super::{Access, fork, sys};
 use crate::error::{Error, Result};
 use crate::sync::Words;
 use crate::sync::machine::{AtomicU64, Ordering, fence};
+use crate::sync::racy::Racy;
 use nix::sys::mman::{self, MapFlags, MmapAdvise, ProtFlags};
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -202,16 +203,31 @@ impl Map {
         (self.access == Access::Write).then_some(self.base)
     }
 
-    /// Makes the mapping read-only, for ever: stores, also stray ones, fault from now on.
-    pub fn protect_read(&mut self) -> Result<()> {
+    /// Makes the mapping read-only, so that stores, also stray ones, fault; or writable again, which
+    /// only a mapping that was made writable can be.
+    pub fn protect(&mut self, access: Access) -> Result<()> {
+        let protection = match access {
+            Access::Read => ProtFlags::PROT_READ,
+            Access::Write => ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+        };
         if self.len != 0 {
             // SAFETY: the range is this mapping's own; `&mut self` says that nobody stores
-            // through it, and from now on nobody can (I3).
-            unsafe { mman::mprotect(self.base.cast(), self.len, ProtFlags::PROT_READ) }
-                .map_err(|errno| Error::io("cannot make a mapping read-only", errno.into()))?;
+            // through it meanwhile (I3).
+            unsafe { mman::mprotect(self.base.cast(), self.len, protection) }.map_err(|errno| {
+                Error::io("cannot change the protection of a mapping", errno.into())
+            })?;
         }
-        self.access = Access::Read;
+        self.access = access;
         Ok(())
+    }
+
+    /// The bytes as ones that others may be writing; `None` if they are not all mapped.
+    pub fn racy(&self, offset: u64, len: u64) -> Option<Racy<'_>> {
+        if offset.checked_add(len)? > self.len as u64 {
+            return None;
+        }
+        // SAFETY: the range lies within the mapping, which lives as long as the borrow.
+        Some(unsafe { Racy::new(self.base.as_ptr().add(offset as usize), len as usize) })
     }
 
     /// Keeps the mapping from the children of a fork (S7). In a child the `Map` may only be

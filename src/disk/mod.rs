@@ -108,6 +108,8 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn list(&self, dir: &str) -> Result<Vec<String>>;
     /// Makes the names of a directory durable. `""` is the store directory itself.
     fn sync_dir(&self, dir: &str) -> Result<()>;
+    /// Name of the file system, as `mount` shows it.
+    fn file_system(&self) -> &'static str;
     /// Bytes of the file system.
     fn space(&self) -> Result<Space>;
     /// What a run is tied to.

@@ -109,11 +109,6 @@ impl RealDisk {
         &self.path
     }
 
-    /// The name of its file system.
-    pub fn file_system(&self) -> &'static str {
-        guard::file_system_name(self.magic)
-    }
-
     /// Tries out what a store needs of a file system that is not known to have it.
     pub(super) fn probe(&self) -> Result<()> {
         let works = |disk: &Self| -> Result<bool> {
@@ -270,6 +265,9 @@ pub(super) fn probe_maps(file: &dyn File, other: &dyn File, a: &Map, b: &Map) ->
 }
 
 impl Disk for RealDisk {
+    fn file_system(&self) -> &'static str {
+        guard::file_system_name(self.magic)
+    }
     fn open(&self, path: &str, access: Access) -> Result<Option<Arc<dyn File>>> {
         if access == Access::Write {
             self.check_writable()?;

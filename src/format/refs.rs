@@ -123,7 +123,8 @@ impl RefBody {
     /// The body in these bytes, or `None` if they are not one.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (raw, rest) = RawRef::ref_from_prefix(bytes).ok()?;
-        if raw.total_bytes()? != bytes.len() || raw.flags.get() & !(FLAG_INLINE | FLAG_SINGLE) != 0 {
+        if raw.total_bytes()? != bytes.len() || raw.flags.get() & !(FLAG_INLINE | FLAG_SINGLE) != 0
+        {
             return None;
         }
         let (namespace, rest) = rest.split_at_checked(usize::from(raw.namespace_len.get()))?;

@@ -126,7 +126,9 @@ impl Reader<'_> {
             return;
         }
         let key = match header.kind {
-            Kind::Pin => pin_key(&self.files.uuid, &BlobId::from_padded(self.files.hash, header.digest)),
+            Kind::Pin => {
+                pin_key(&self.files.uuid, &BlobId::from_padded(self.files.hash, header.digest))
+            }
             _ => Key::from_digest(&header.digest),
         };
         match header.kind {
@@ -180,7 +182,8 @@ impl Reader<'_> {
         let block = self.map().read_block(offset);
         let place = self.files.place(self.facts.number);
         let stands = block.and_then(|block| Header::decode(&block, place, offset));
-        if stands.is_none_or(|stands| stands.digest != header.digest || stands.kind != header.kind) {
+        if stands.is_none_or(|stands| stands.digest != header.digest || stands.kind != header.kind)
+        {
             return false;
         }
         let Some(body) = published_body(self.map(), offset, header) else { return false };

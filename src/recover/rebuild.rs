@@ -13,8 +13,8 @@ use crate::format::refs::{PINS, RefBody, pin_key, ref_digest};
 use crate::format::superblock::Superblock;
 use crate::format::word::{Root, Word, WordKind};
 use crate::id::{BlobId, Key};
-use crate::index::{Index, Tables, fresh_header, table_words};
-use crate::run::{Run, RunBuilder, tag};
+use crate::index::{Index, Tables, header, table_words};
+use crate::run::{PRIVATE_TAG, Run, RunBuilder, stamp, tag};
 use crate::segment::{Appender, Files};
 use crate::sync::Words;
 use std::sync::Arc;
@@ -42,7 +42,9 @@ impl Source<'_> {
             .num_threads(self.threads)
             .thread_name(|index| format!("drystone-recovery-{index}"))
             .build()
-            .map_err(|error| Error::new(ErrorKind::Limit, format!("cannot start threads: {error}")))?;
+            .map_err(|error| {
+                Error::new(ErrorKind::Limit, format!("cannot start threads: {error}"))
+            })?;
         pool.install(|| {
             let mut gathered = gather(self.files)?;
             let folded = fold(&mut gathered);
@@ -79,9 +81,10 @@ fn build(source: &Source<'_>, builder: RunBuilder) -> Result<bool> {
     let (gathered, folded) = source.read()?;
     let keys = folded.winners.len() + folded.buried.len();
     let log2 = log2_for(keys as u64);
-    let table = builder.table(0, table_words(log2), &fresh_header(&source.superblock.uuid, 0, log2))?;
+    let stamp = stamp(&source.superblock.uuid, &tag(source.identity));
+    let table = builder.table(0, table_words(log2), &header(stamp, 0, log2))?;
     let control = scratch_control(&source.fresh(&gathered, log2))?;
-    let building = Building { root: control.root(), table: &table };
+    let building = Building { root: control.root(), table: &table, stamp };
     let index = Index::new(building);
     fill(&index, &folded.winners)?;
     bury(source, &control, &index, &folded.buried)?;
@@ -96,11 +99,12 @@ pub fn rebuild_private(source: &Source<'_>) -> Result<Run> {
     let winners: Vec<Item> = folded.winners.iter().copied().chain(instead).collect();
     let log2 = log2_for(winners.len() as u64);
     let table = Map::anonymous(table_words(log2) as u64 * 8)?;
-    for (at, &word) in fresh_header(&source.superblock.uuid, 0, log2).iter().enumerate() {
+    let stamp = stamp(&source.superblock.uuid, PRIVATE_TAG);
+    for (at, &word) in header(stamp, 0, log2).iter().enumerate() {
         table.store(at, word);
     }
     let fresh = source.fresh(&gathered, log2);
-    fill(&Index::new(Building { root: fresh.root, table: &table }), &winners)?;
+    fill(&Index::new(Building { root: fresh.root, table: &table, stamp }), &winners)?;
     let disk: &Arc<dyn Disk> = &source.files.disk;
     Run::private(disk, &fresh, table)
 }
@@ -125,10 +129,15 @@ fn scratch_control(fresh: &Fresh) -> Result<Control> {
 struct Building<'a> {
     root: Root,
     table: &'a Map,
+    stamp: [u64; 4],
 }
 
 impl Tables for Building<'_> {
     type Words = Map;
+
+    fn stamp(&self) -> [u64; 4] {
+        self.stamp
+    }
 
     fn root_load(&self) -> Root {
         self.root
@@ -138,7 +147,7 @@ impl Tables for Building<'_> {
         Err(self.root)
     }
 
-    fn open(&self, generation: u32) -> Result<Option<&Map>> {
+    fn open(&self, generation: u32, _: impl FnOnce(&Map) -> Result<bool>) -> Result<Option<&Map>> {
         Ok((generation == self.root.generation()).then_some(self.table))
     }
 
@@ -154,17 +163,23 @@ impl Tables for Building<'_> {
 /// Publishes the winners, in the order of the buckets.
 fn fill(index: &Index<Building<'_>>, winners: &[Item]) -> Result<()> {
     for item in winners {
-        if let Err(met) = index.publish(item.key, Word::NONE, item.word)? {
+        let absent = index.lookup(item.key)?;
+        if let Err(met) = index.publish(item.key, absent, item.word)? {
             let (segment, offset) = (item.word.location().segment(), item.word.location().offset());
             return Err(Error::damaged("a key came up twice in recovery", segment, offset)
-                .found(format!("{met:?}")));
+                .found(format!("{:?}", met.word)));
         }
     }
     Ok(())
 }
 
 /// Appends what counts instead of the refs that were passed over, durably, with new numbers.
-fn bury(source: &Source<'_>, control: &Control, index: &Index<Building<'_>>, buried: &[Buried]) -> Result<()> {
+fn bury(
+    source: &Source<'_>,
+    control: &Control,
+    index: &Index<Building<'_>>,
+    buried: &[Buried],
+) -> Result<()> {
     if buried.is_empty() {
         return Ok(());
     }
@@ -182,7 +197,7 @@ fn bury(source: &Source<'_>, control: &Control, index: &Index<Building<'_>>, bur
         } else {
             Word::live(location, true, placed.bytes)
         };
-        if index.publish(record.key, Word::NONE, word)?.is_ok() {
+        if index.publish(record.key, index.lookup(record.key)?, word)?.is_ok() {
             appender.publish(&mut batch, &[0])?;
         }
         appender.recycle(batch);
@@ -214,7 +229,9 @@ fn instead_of(files: &Files, buried: &Buried) -> Result<Option<Instead>> {
             RefBody { namespace: PINS.into(), key, ..RefBody::default() }
         }
         _ => match RefBody::decode(&body) {
-            Some(body) => RefBody { namespace: body.namespace, key: body.key, ..RefBody::default() },
+            Some(body) => {
+                RefBody { namespace: body.namespace, key: body.key, ..RefBody::default() }
+            }
             None => return Ok(None),
         },
     };
@@ -246,20 +263,26 @@ fn named(
         Kind::Pin => pin_key(&files.uuid, &BlobId::from_padded(files.hash, header.digest)),
         _ => Key::from_digest(&header.digest),
     };
-    let word = index.lookup(key)?;
+    let word = index.lookup(key)?.word;
     Ok(matches!(word.kind(), WordKind::Live | WordKind::Tomb) && word.location() == location)
 }
 
 /// Seals the segments that were open, so that the next recovery need not walk them. What cannot be
 /// sealed (another recoverer is at it, the disk is full) stays as it is.
-fn seal_open(source: &Source<'_>, control: &Control, index: &Index<Building<'_>>, unsealed: &[u32]) {
+fn seal_open(
+    source: &Source<'_>,
+    control: &Control,
+    index: &Index<Building<'_>>,
+    unsealed: &[u32],
+) {
     for &number in unsealed {
-        let sealed = Appender::adopt_orphan(source.files, number).and_then(|appender| match appender {
-            Some(appender) => appender.seal(control, true, &|header, location| {
-                named(source.files, index, header, location)
-            }),
-            None => Ok(()),
-        });
+        let sealed =
+            Appender::adopt_orphan(source.files, number).and_then(|appender| match appender {
+                Some(appender) => appender.seal(control, true, &|header, location| {
+                    named(source.files, index, header, location)
+                }),
+                None => Ok(()),
+            });
         // Not an error of the recovery: an unsealed segment is only slower to read.
         drop(sealed);
     }

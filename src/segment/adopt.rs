@@ -62,7 +62,13 @@ impl Appender {
             return Ok(Adopted::Gone);
         }
         let tail = tail_of(files, number, &map, last.offset());
-        Ok(Adopted::Taken(Box::new(Self::taken_up(files, file as Arc<dyn File>, number, tail, len))))
+        Ok(Adopted::Taken(Box::new(Self::taken_up(
+            files,
+            file as Arc<dyn File>,
+            number,
+            tail,
+            len,
+        ))))
     }
 }
 

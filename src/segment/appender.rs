@@ -86,7 +86,13 @@ impl Appender {
     }
 
     /// Takes up an open segment whose lock the caller has got; see `adopt.rs`.
-    pub(super) fn taken_up(files: &Files, file: Arc<dyn File>, number: u32, tail: u64, reserved: u64) -> Self {
+    pub(super) fn taken_up(
+        files: &Files,
+        file: Arc<dyn File>,
+        number: u32,
+        tail: u64,
+        reserved: u64,
+    ) -> Self {
         Self {
             place: files.place(number),
             files: files.clone(),
@@ -175,7 +181,8 @@ impl Appender {
         } else {
             (self.tail / 8).clamp(RESERVE_BYTES_MIN, RESERVE_BYTES_MAX)
         };
-        let wanted = end.max(self.reserved.saturating_add(step)).next_multiple_of(RESERVE_BYTES_MIN);
+        let wanted =
+            end.max(self.reserved.saturating_add(step)).next_multiple_of(RESERVE_BYTES_MIN);
         let got = match self.file.reserve(self.reserved, wanted, Reserve::Ahead) {
             // Near a full disk the long step may fail where what is needed still fits.
             Err(error) if error.kind() == ErrorKind::NoSpace && wanted > end => {

@@ -64,7 +64,13 @@ impl Batch {
 
     /// Adds the header alone of a record whose body of `body_len` bytes is written separately right
     /// behind the batch.
-    pub fn push_header(&mut self, kind: Kind, body_len: u64, sequence: u64, digest: [u8; 32]) -> usize {
+    pub fn push_header(
+        &mut self,
+        kind: Kind,
+        body_len: u64,
+        sequence: u64,
+        digest: [u8; 32],
+    ) -> usize {
         self.push_aligned(kind, &[], body_len, sequence, digest)
     }
 

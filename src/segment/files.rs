@@ -71,10 +71,14 @@ impl Files {
         match fault {
             None => Ok(()),
             Some(fault) => {
-                let mut error = Error::damaged(format!("not a segment of this store: {fault}"), segment, 0);
+                let mut error =
+                    Error::damaged(format!("not a segment of this store: {fault}"), segment, 0);
                 if fault.contains("version") {
-                    error = Error::new(ErrorKind::UnsupportedVersion, "a segment has another format version")
-                        .advice("use the release of drystone that wrote it, or a later one");
+                    error = Error::new(
+                        ErrorKind::UnsupportedVersion,
+                        "a segment has another format version",
+                    )
+                    .advice("use the release of drystone that wrote it, or a later one");
                 }
                 Err(error.path(segment_path(segment)))
             }
@@ -89,7 +93,9 @@ mod tests {
     #[test]
     fn only_canonical_names_are_segments() {
         assert_eq!(segment_number("0000000a.seg"), Some(10));
-        for name in ["a.seg", "0000000A.seg", "0000000a", "+000000a.seg", "00000000a.seg", "é000000.seg"] {
+        for name in
+            ["a.seg", "0000000A.seg", "0000000a", "+000000a.seg", "00000000a.seg", "é000000.seg"]
+        {
             assert_eq!(segment_number(name), None, "{name}");
         }
     }

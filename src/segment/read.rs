@@ -3,9 +3,11 @@
 
 use super::files::{Files, segment_path};
 use super::scan::{Scan, Scanned};
-use crate::disk::{Access, File, Map};
+use crate::disk::{Access, Map};
 use crate::error::{Error, Result};
-use crate::format::record::{HEADER_BYTES, Header, Kind, PIN_BYTES, Place, RawPin, STATE_OFFSET, State};
+use crate::format::record::{
+    HEADER_BYTES, Header, Kind, PIN_BYTES, Place, RawPin, STATE_OFFSET, State,
+};
 use crate::format::segment::{ENTRY_BYTES, Entry, TRAILER_BYTES, Trailer};
 use std::sync::Arc;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
@@ -152,7 +154,8 @@ pub fn publish_foreign(files: &Files, number: u32, offset: u64) -> Result<bool> 
     };
     let mut block = [0; 64];
     let read = file.read_at(&mut block, offset)?;
-    let header = (read == 64).then(|| Header::decode(&block, files.place(number), offset)).flatten();
+    let header =
+        (read == 64).then(|| Header::decode(&block, files.place(number), offset)).flatten();
     match header {
         Some(header) if header.state == State::Pending => {
             file.write_at(&[State::Published as u8], offset + STATE_OFFSET)?;

@@ -55,7 +55,8 @@ pub struct SegmentSet {
 impl SegmentSet {
     /// An empty table that keeps at most `limit` mappings, views aside.
     pub fn new(files: Files, limit: usize, unlink_epoch: u64) -> Self {
-        let leaves = (0..(Location::SEGMENT_MAX as usize + 1) / LEAF_SLOTS).map(|_| OnceLock::new());
+        let leaves =
+            (0..(Location::SEGMENT_MAX as usize + 1) / LEAF_SLOTS).map(|_| OnceLock::new());
         Self {
             files,
             leaves: leaves.collect(),
@@ -91,7 +92,12 @@ impl SegmentSet {
     /// # Errors
     /// `Damaged` when the file is shorter than `end`.
     #[inline]
-    pub fn get<'g>(&self, segment: u32, end: u64, guard: &'g Guard) -> Result<Option<Pinned<'g, Mapped>>> {
+    pub fn get<'g>(
+        &self,
+        segment: u32,
+        end: u64,
+        guard: &'g Guard,
+    ) -> Result<Option<Pinned<'g, Mapped>>> {
         match self.leaf(segment).and_then(|slot| slot.get(guard)) {
             Some(mapped) if mapped.as_ref().map.len() >= end => Ok(Some(mapped)),
             _ => self.map_segment(segment, end, guard),
@@ -105,7 +111,12 @@ impl SegmentSet {
     }
 
     #[cold]
-    fn map_segment<'g>(&self, segment: u32, end: u64, guard: &'g Guard) -> Result<Option<Pinned<'g, Mapped>>> {
+    fn map_segment<'g>(
+        &self,
+        segment: u32,
+        end: u64,
+        guard: &'g Guard,
+    ) -> Result<Option<Pinned<'g, Mapped>>> {
         let mut list = self.mapped_list();
         let leaf = &self.leaves[(segment >> LEAF_BITS) as usize % self.leaves.len()];
         let slots = leaf.get_or_init(|| (0..LEAF_SLOTS).map(|_| Slot::new()).collect());
@@ -118,10 +129,14 @@ impl SegmentSet {
         self.files.check_head(&*file, segment)?;
         let len = file.len()?;
         if len < end {
-            return Err(Error::damaged("a segment is shorter than the records in it", segment, len)
-                .path(super::segment_path(segment))
-                .expected(format!("at least {end} bytes"))
-                .found(format!("{len} bytes")));
+            return Err(Error::damaged(
+                "a segment is shorter than the records in it",
+                segment,
+                len,
+            )
+            .path(super::segment_path(segment))
+            .expected(format!("at least {end} bytes"))
+            .found(format!("{len} bytes")));
         }
         let known = slot.get(guard).is_some();
         if !known && list.len() >= self.limit {
@@ -147,7 +162,8 @@ impl SegmentSet {
     fn drop_idle(&self, list: &mut VecDeque<u32>, count: usize, guard: &Guard) {
         let mut dropped = 0;
         list.retain(|&segment| {
-            let idle = dropped < count && self.leaf(segment).is_some_and(|slot| slot.is_unshared(guard));
+            let idle =
+                dropped < count && self.leaf(segment).is_some_and(|slot| slot.is_unshared(guard));
             if idle && let Some(slot) = self.leaf(segment) {
                 slot.replace(None, guard);
                 dropped += 1;

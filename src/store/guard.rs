@@ -46,7 +46,8 @@ impl<'s> ReadGuard<'s> {
         self.engine.enter(&self.guard);
         let verify: Verify = self.engine.settings.verify;
         into.reserve(ids.len());
-        self.engine.get_many(ids, verify, &self.guard, |_, found| into.push(found.map(|(bytes, _)| bytes)))
+        self.engine
+            .get_many(ids, verify, &self.guard, |_, found| into.push(found.map(|(bytes, _)| bytes)))
     }
 
     /// Lets go of what was read so far.

@@ -61,7 +61,15 @@ fn open_engine(options: &Options, path: &Path) -> Result<Engine> {
         (shared_run(&files, &superblock, options, &*users)?, Some(users))
     };
     let total = disk.space()?.total;
-    Ok(Engine::new(path.to_path_buf(), superblock, options.settings.clone(), files, run, users, total))
+    Ok(Engine::new(
+        path.to_path_buf(),
+        superblock,
+        options.settings.clone(),
+        files,
+        run,
+        users,
+        total,
+    ))
 }
 
 fn not_a_store(why: &str) -> Error {

@@ -1,5 +1,4 @@
 //! How a store is opened, and how single operations depart from that.
-#![forbid(unsafe_code)]
 
 use super::Store;
 use crate::engine::{Durability, Settings, Verify};

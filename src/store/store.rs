@@ -101,7 +101,12 @@ impl Store {
     ///
     /// # Safety
     /// The bytes must stay mapped and readable during the call.
-    pub unsafe fn put_raw(&self, pointer: *const u8, len: usize, options: &PutOptions) -> Result<BlobId> {
+    pub unsafe fn put_raw(
+        &self,
+        pointer: *const u8,
+        len: usize,
+        options: &PutOptions,
+    ) -> Result<BlobId> {
         // SAFETY: the caller keeps the bytes readable, and `racy` does not outlive the call.
         let racy = unsafe { Racy::new(pointer, len) };
         self.put_body(Body::Racy(racy), options)
@@ -120,7 +125,11 @@ impl Store {
     }
 
     /// Like [`Store::put_reader`], with options of its own.
-    pub fn put_reader_with(&self, mut reader: impl Read + Send, options: &PutOptions) -> Result<BlobId> {
+    pub fn put_reader_with(
+        &self,
+        mut reader: impl Read + Send,
+        options: &PutOptions,
+    ) -> Result<BlobId> {
         let durability = self.durability(options);
         self.engine.put_reader(&pin(), &mut reader, &Naming::Pin, durability).map(|put| put.id)
     }
@@ -129,7 +138,8 @@ impl Store {
     pub fn put_file(&self, path: impl AsRef<Path>) -> Result<BlobId> {
         let path = path.as_ref();
         let opened = std::fs::File::open(path);
-        let file = opened.map_err(|error| Error::io("cannot open what is to be put", error).path(path))?;
+        let file =
+            opened.map_err(|error| Error::io("cannot open what is to be put", error).path(path))?;
         self.put_reader(file).map_err(|error| error.path(path))
     }
 
@@ -139,11 +149,14 @@ impl Store {
     /// `InvalidInput` if `data` is not as long as the header says; those of [`Store::put`].
     pub fn put_array(&self, header: &ArrayHeader, data: &[u8]) -> Result<BlobId> {
         if header.data_bytes()? != data.len() as u64 {
-            return Err(Error::new(ErrorKind::InvalidInput, "the array's data has another length than its header says")
-                .expected(format!("{} bytes", header.data_bytes()?))
-                .found(format!("{} bytes", data.len())));
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "the array's data has another length than its header says",
+            )
+            .expected(format!("{} bytes", header.data_bytes()?))
+            .found(format!("{} bytes", data.len())));
         }
-        let header = header.encode()?;
+        let header = header.encode();
         self.put_reader(header.as_slice().chain(data))
     }
 
@@ -154,7 +167,7 @@ impl Store {
 
     /// An array to be computed in place; the blob will be a `.npy` file.
     pub fn reserve_array(&self, header: &ArrayHeader) -> Result<Draft> {
-        let bytes = header.encode()?;
+        let bytes = header.encode();
         let len = header.data_bytes()?.saturating_add(bytes.len() as u64);
         Ok(self.reserve(len)?.with_header(&bytes))
     }

@@ -34,12 +34,19 @@ impl Racy<'_> {
     pub fn part(&self, range: Range<usize>) -> Self {
         assert!(range.start <= range.end && range.end <= self.len, "part of the memory");
         // SAFETY: the range was just checked to lie inside.
-        Self { pointer: unsafe { self.pointer.add(range.start) }, len: range.len(), memory: PhantomData }
+        Self {
+            pointer: unsafe { self.pointer.add(range.start) },
+            len: range.len(),
+            memory: PhantomData,
+        }
     }
 
     /// Copies the bytes at `at` out, whatever they are at this moment.
     pub fn copy_to(&self, at: usize, buffer: &mut [u8]) {
-        assert!(at.checked_add(buffer.len()).is_some_and(|end| end <= self.len), "inside the memory");
+        assert!(
+            at.checked_add(buffer.len()).is_some_and(|end| end <= self.len),
+            "inside the memory"
+        );
         // SAFETY: the bounds were just checked, and the memory is readable by the contract of `new`.
         unsafe { copy_volatile(self.pointer.add(at), buffer) }
     }
