@@ -38,7 +38,7 @@ pub struct Tally {
     pub seen_bytes: u64,
     /// Time of looking, over all readers.
     pub read_time: Duration,
-    /// Nanoseconds of a `get`.
+    /// Nanoseconds of a `get` while all processes were at work.
     pub get_ns: Vec<f64>,
     /// The most memory that a reader had of its own.
     pub own_bytes_max: u64,
@@ -62,7 +62,10 @@ impl Tally {
                 self.write_time += Duration::from_nanos(*busy_ns);
                 self.store_calls.push(Duration::from_nanos(*store_ns));
             }
-            (Event::Seen { step, bytes, value, busy_ns, get_ns, own_bytes }, Role::Reader(reader)) => {
+            (
+                Event::Seen { step, bytes, value, busy_ns, get_ns, own_bytes },
+                Role::Reader(reader),
+            ) => {
                 self.seen_bytes += bytes;
                 self.read_time += Duration::from_nanos(*busy_ns);
                 self.get_ns.extend(get_ns);
