@@ -181,17 +181,29 @@ fn reserving_makes_the_file_longer_and_keeps_its_bytes() {
 
 #[test]
 fn reserving_ahead_takes_no_memory_and_backed_takes_it_all() {
-    let on = |base: &str, how| {
-        let scratch = Scratch::new(Path::new(base));
+    let on = |scratch: Scratch, how| {
         let disk = scratch.open();
         let file = make(&*disk, "file", b"");
         file.reserve(0, 10 * MIB, how).unwrap();
         std::fs::metadata(scratch.at("file")).unwrap().blocks() * 512
     };
-    assert_eq!(on("/dev/shm", Reserve::Ahead), 0);
-    assert!(on("/dev/shm", Reserve::Backed) >= 10 * MIB);
-    let base = std::env::temp_dir();
-    assert!(on(base.to_str().unwrap(), Reserve::Ahead) >= 10 * MIB);
+    let in_memory = || Scratch::new(Path::new("/dev/shm"));
+    assert_eq!(on(in_memory(), Reserve::Ahead), 0);
+    assert!(on(in_memory(), Reserve::Backed) >= 10 * MIB);
+    if !["tmpfs", "ramfs"].contains(&Scratch::on_disk().open().file_system()) {
+        assert!(on(Scratch::on_disk(), Reserve::Ahead) >= 10 * MIB);
+    }
+}
+
+#[test]
+fn more_memory_than_there_is_is_refused_before_it_is_taken() {
+    let scratch = Scratch::new(Path::new("/dev/shm"));
+    let disk = scratch.open();
+    let file = make(&*disk, "file", b"x");
+    let too_much = disk.space().unwrap().free + 64 * MIB;
+    refused(file.reserve(0, too_much, Reserve::Backed), ErrorKind::NoSpace);
+    assert_eq!(std::fs::metadata(scratch.at("file")).unwrap().blocks() * 512, 4096);
+    file.reserve(0, too_much, Reserve::Ahead).unwrap();
 }
 
 #[test]
