@@ -8,6 +8,7 @@ mod format;
 #[doc(hidden)]
 pub mod hash;
 mod id;
+pub mod npy;
 mod sync;
 mod units;
 
