@@ -126,6 +126,18 @@ impl BlobId {
         &self.digest
     }
 
+    /// Its text, without an allocation.
+    pub(crate) fn text(&self) -> IdText {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut text = IdText { bytes: [0; 69], len: 0 };
+        text.push(self.algorithm.prefix().as_bytes());
+        text.push(b":");
+        for byte in self.digest() {
+            text.push(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+        text
+    }
+
     /// The key of this blob in the index: the first 16 bytes of its digest.
     #[inline]
     pub(crate) fn key(&self) -> Key {
@@ -135,8 +147,28 @@ impl BlobId {
 
 impl fmt::Display for BlobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.algorithm.prefix())?;
-        self.digest().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.pad(self.text().as_str())
+    }
+}
+
+/// The text of an id, on the stack.
+pub(crate) struct IdText {
+    bytes: [u8; 5 + 64],
+    len: usize,
+}
+
+impl IdText {
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
 

@@ -3,23 +3,40 @@
 //! One small trait, so that crash tests and fault injection need no second code path. Paths are
 //! relative to the store directory, with `/` between their parts, and never leave it; no symbolic
 //! link in them is followed.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)] // `map`, `fork` and `sys` allow it; the others forbid it
 
 mod fault;
+mod file;
 mod fork;
 mod guard;
 mod lock;
 mod map;
 mod real;
+mod sys;
+mod temporary;
+#[cfg(test)]
+mod tests;
 
-pub use fault::{Fault, FaultDisk, FaultKind};
+pub use fault::{Call, Fault, FaultDisk, FaultKind};
 pub use fork::fork_generation;
-pub use map::Map;
+pub use guard::file_system_name;
+pub use map::{Advice, Map};
 pub use real::{OpenOptions, RealDisk};
 
 use crate::error::Result;
+use nix::errno::Errno;
 use std::fmt;
 use std::sync::Arc;
+
+/// Calls again what a signal has interrupted.
+fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+}
 
 /// Whether a file or mapping is to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +108,8 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn list(&self, dir: &str) -> Result<Vec<String>>;
     /// Makes the names of a directory durable. `""` is the store directory itself.
     fn sync_dir(&self, dir: &str) -> Result<()>;
+    /// Name of the file system, as `mount` shows it.
+    fn file_system(&self) -> &'static str;
     /// Bytes of the file system.
     fn space(&self) -> Result<Space>;
     /// What a run is tied to.

@@ -50,6 +50,11 @@ impl Kind {
         matches!(self, Self::Ref | Self::Pin | Self::RefTomb)
     }
 
+    /// Whether it is about a key: all but durable points.
+    pub fn is_keyed(self) -> bool {
+        self != Self::DurablePoint
+    }
+
     /// Whether it is a tombstone.
     pub fn is_tomb(self) -> bool {
         matches!(self, Self::BlobTomb | Self::RefTomb)

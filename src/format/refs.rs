@@ -1,8 +1,8 @@
 //! The body of a ref, and of a ref's tombstone (spec/FORMAT.md, section 5).
 #![forbid(unsafe_code)]
 
-use crate::id::Key;
-use xxhash_rust::xxh3::{Xxh3Builder, xxh3_128};
+use crate::id::{BlobId, Key};
+use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -28,7 +28,7 @@ pub const METADATA_BYTES_MAX: usize = 64 << 10;
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct RawRef {
-    /// Bit 0: the value is inline (else it is the blobs).
+    /// Bit 0: the value is inline (else it is the blobs). Bit 1: it is one blob, not a list of one.
     pub flags: U16,
     /// Bytes of the namespace.
     pub namespace_len: U16,
@@ -59,6 +59,7 @@ pub struct RawNamed {
 }
 
 const FLAG_INLINE: u16 = 1;
+const FLAG_SINGLE: u16 = 2;
 
 /// A ref's body, in parts.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -79,6 +80,8 @@ pub struct RefBody {
     pub created_ns: u64,
     /// When it expires, nanoseconds since 1970; 0 never.
     pub expires_ns: u64,
+    /// Whether the value is one blob, not a list of one.
+    pub is_single: bool,
 }
 
 impl RefBody {
@@ -87,7 +90,10 @@ impl RefBody {
         let tags_len: usize = self.tags.iter().map(|tag| 1 + tag.len()).sum();
         let inline = self.inline.as_deref();
         let raw = RawRef {
-            flags: U16::new(if inline.is_some() { FLAG_INLINE } else { 0 }),
+            flags: U16::new(
+                if inline.is_some() { FLAG_INLINE } else { 0 }
+                    | if self.is_single { FLAG_SINGLE } else { 0 },
+            ),
             namespace_len: U16::new(self.namespace.len() as u16),
             key_len: U32::new(self.key.len() as u32),
             blob_count: U32::new(self.blobs.len() as u32),
@@ -117,7 +123,8 @@ impl RefBody {
     /// The body in these bytes, or `None` if they are not one.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (raw, rest) = RawRef::ref_from_prefix(bytes).ok()?;
-        if raw.total_bytes()? != bytes.len() || raw.flags.get() & !FLAG_INLINE != 0 {
+        if raw.total_bytes()? != bytes.len() || raw.flags.get() & !(FLAG_INLINE | FLAG_SINGLE) != 0
+        {
             return None;
         }
         let (namespace, rest) = rest.split_at_checked(usize::from(raw.namespace_len.get()))?;
@@ -135,6 +142,7 @@ impl RefBody {
             metadata: metadata.to_vec(),
             created_ns: raw.created_ns.get(),
             expires_ns: raw.expires_ns.get(),
+            is_single: raw.flags.get() & FLAG_SINGLE != 0,
         })
     }
 }
@@ -170,11 +178,24 @@ impl RawRef {
 /// by the store's uuid.
 pub fn ref_key(uuid: &[u8; 16], namespace: &str, key: &[u8]) -> Key {
     let seed = u64::from_le_bytes(std::array::from_fn(|i| uuid[i]));
-    let mut hasher = Xxh3Builder::new().with_seed(seed).build();
-    hasher.update(&(namespace.len() as u64).to_le_bytes());
-    hasher.update(namespace.as_bytes());
-    hasher.update(key);
-    Key::from_u128(hasher.digest128())
+    let parts = [&(namespace.len() as u64).to_le_bytes()[..], namespace.as_bytes(), key];
+    let bytes: usize = parts.iter().map(|part| part.len()).sum();
+    let mut buffer = [0; 128];
+    // One call over a buffer beats the streaming form many times over for short names.
+    if bytes <= buffer.len() {
+        let mut at = 0;
+        for part in parts {
+            buffer[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        }
+        return Key::from_u128(xxh3_128_with_seed(&buffer[..bytes], seed));
+    }
+    Key::from_u128(xxh3_128_with_seed(&parts.concat(), seed))
+}
+
+/// The index key of a blob's pin.
+pub fn pin_key(uuid: &[u8; 16], id: &BlobId) -> Key {
+    ref_key(uuid, PINS, id.text().as_bytes())
 }
 
 /// The digest in the header of a ref or its tombstone: the key, and the XXH3-128 of the body.

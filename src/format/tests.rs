@@ -54,6 +54,7 @@ fn ref_bodies_round_trip_and_truncations_are_refused() {
         metadata: vec![9; 10],
         created_ns: 1,
         expires_ns: 2,
+        is_single: false,
     };
     let bytes = body.encode();
     assert_eq!(RefBody::decode(&bytes), Some(body.clone()));

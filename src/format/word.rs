@@ -106,6 +106,11 @@ impl Word {
         Self(3 << Self::KIND_SHIFT | self.0 & kept)
     }
 
+    /// This word for a copy of its record elsewhere.
+    pub fn moved(self, to: Location) -> Self {
+        Self(self.thawed().0 & !Location::MASK | to.bits())
+    }
+
     fn ref_bit(is_ref: bool) -> u64 {
         if is_ref { Self::REF } else { 0 }
     }

@@ -6,6 +6,9 @@
 //! Shared words between processes are touched only through [`Words`]: a row of 64-bit words that may
 //! be a file mapping (production), heap memory (tests, read-only opening) or loom atomics.
 
+pub mod epoch;
+pub mod racy;
+
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
@@ -15,6 +18,15 @@ pub(crate) use std::sync::atomic::{
 pub(crate) use loom::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
+
+/// The machine's own atomics, under loom too: for memory that the kernel maps, and for statics that
+/// a fork handler touches. Loom can model neither.
+#[allow(clippy::disallowed_types)]
+pub(crate) mod machine {
+    pub(crate) use std::sync::atomic::{
+        AtomicI32, AtomicPtr, AtomicU8, AtomicU64, Ordering, fence,
+    };
+}
 
 /// A row of shared 64-bit words.
 ///

@@ -1,0 +1,164 @@
+//! The open segments of this process, and who may append to which.
+//!
+//! I1  An operation has its appender to itself until its records are published or void.
+//! I2  After an error inside an operation its appender is given up, lock and all; the next who needs
+//!     one finds the segment's tail anew.
+//!
+//! Buffered operations, and large ones, take any idle appender of the process, so parallel threads
+//! write to different segments. Small `Synced` operations share one, so that they share its syncs
+//! (`group.rs`).
+#![forbid(unsafe_code)]
+
+use crate::engine::{Durability, Engine};
+use crate::error::Result;
+use crate::group::Group;
+use crate::segment::Appender;
+use crate::sync::epoch::Guard;
+use crate::units::{GIB, KIB, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// Synced operations up to this size share one appender.
+const GROUP_BYTES_MAX: u64 = 256 * KIB;
+
+/// See the head of this file.
+#[derive(Default)]
+pub struct Appenders {
+    idle: Mutex<Vec<Appender>>,
+    /// The appender that small synced operations share.
+    pub group: Group,
+    /// Bytes of each segment that this process knows to be durable.
+    durable: Mutex<HashMap<u32, u64>>,
+    /// The threads that hash large blobs.
+    pub pool: OnceLock<Option<rayon::ThreadPool>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Appenders {
+    fn pop_idle(&self) -> Option<Appender> {
+        lock(&self.idle).pop()
+    }
+
+    fn push_idle(&self, appender: Appender) {
+        lock(&self.idle).push(appender);
+    }
+
+    /// All idle appenders, for `sync`; to be given back.
+    pub fn take_all_idle(&self) -> Vec<Appender> {
+        std::mem::take(&mut lock(&self.idle))
+    }
+
+    /// Gives appenders back.
+    pub fn give_back(&self, appenders: Vec<Appender>) {
+        lock(&self.idle).extend(appenders);
+    }
+
+    /// Bytes of a segment known to be durable.
+    pub fn durable_bytes(&self, segment: u32) -> u64 {
+        lock(&self.durable).get(&segment).copied().unwrap_or(0)
+    }
+
+    /// Notes that a segment is durable up to `bytes`.
+    pub fn note_durable(&self, segment: u32, bytes: u64) {
+        let mut durable = lock(&self.durable);
+        let known = durable.entry(segment).or_default();
+        *known = bytes.max(*known);
+    }
+
+    /// Forgets the segments that are gone.
+    pub fn retain_durable(&self, is_present: impl Fn(u32) -> bool) {
+        lock(&self.durable).retain(|&segment, _| is_present(segment));
+    }
+}
+
+impl Engine {
+    /// This process's appenders.
+    pub fn appenders<'g>(&self, guard: &'g Guard) -> &'g Appenders {
+        self.appenders.get(guard, Appenders::default)
+    }
+
+    /// The size at which segments are sealed: what the store was made with, or a sixteenth of what it
+    /// holds between 64 MiB and 1 GiB, and never above 1/64 of the size limit or the file system.
+    pub fn segment_target(&self) -> u64 {
+        if self.superblock.segment_bytes != 0 {
+            return self.superblock.segment_bytes;
+        }
+        let bytes = self.run.control.bytes_appended();
+        if bytes < GIB && self.room() >= 64 * SEGMENT_BYTES_DEFAULT {
+            return SEGMENT_BYTES_DEFAULT;
+        }
+        let grown = (bytes / 16).clamp(SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX);
+        grown.min(self.room() / 64).max(SEGMENT_BYTES_MIN)
+    }
+
+    /// The size limit or the size of the file system, whichever is less.
+    fn room(&self) -> u64 {
+        let limit = self.run.control.limit();
+        if limit == 0 { self.total_bytes } else { limit.min(self.total_bytes) }
+    }
+
+    /// Runs an operation that appends `bytes` at most, and makes its records durable if asked to.
+    pub fn with_appender<T>(
+        &self,
+        guard: &Guard,
+        bytes: u64,
+        durability: Durability,
+        operation: impl FnOnce(&mut Appender) -> Result<T>,
+    ) -> Result<T> {
+        let appenders = self.appenders(guard);
+        if durability == Durability::Synced && bytes <= GROUP_BYTES_MAX {
+            return self.with_group(&appenders.group, guard, bytes, operation);
+        }
+        let mut appender = self.take_appender(guard, bytes)?;
+        let value = operation(&mut appender)?;
+        if durability == Durability::Synced {
+            self.sync_appender(&mut appender, guard)?;
+        }
+        appenders.push_idle(appender);
+        Ok(value)
+    }
+
+    /// An appender with room for `bytes`: an idle one, an orphan, or a new one.
+    pub fn take_appender(&self, guard: &Guard, bytes: u64) -> Result<Appender> {
+        let appenders = self.appenders(guard);
+        let target = self.segment_target();
+        while let Some(appender) = appenders.pop_idle() {
+            if appender.fits(bytes, target) {
+                return Ok(appender);
+            }
+            self.seal(appender, guard, false)?;
+        }
+        while let Some(appender) = Appender::adopt(&self.files, &self.run.control)? {
+            if appender.fits(bytes, target) {
+                return Ok(appender);
+            }
+            self.seal(appender, guard, false)?;
+        }
+        Appender::create(&self.files, &self.run.control)
+    }
+
+    /// Seals an appender's segment. Without `durable` nothing waits for the disk.
+    pub fn seal(&self, appender: Appender, guard: &Guard, durable: bool) -> Result<()> {
+        let number = appender.number();
+        appender.seal(&self.run.control, durable, &|header, location| {
+            self.is_named(header, location, guard)
+        })?;
+        if durable {
+            self.appenders(guard).note_durable(number, u64::MAX);
+        }
+        Ok(())
+    }
+
+    /// Makes an appender's records durable; on failure its segment is poisoned and its records are
+    /// appended elsewhere.
+    pub fn sync_appender(&self, appender: &mut Appender, guard: &Guard) -> Result<()> {
+        if let Err(error) = appender.sync() {
+            return Err(self.abandon_segment(appender.number(), error, guard));
+        }
+        self.appenders(guard).note_durable(appender.number(), appender.tail());
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! Views of blobs.
+//!
+//! `unsafe` stands here because a slice of a shared mapping is made here, and nowhere else
+//! (spec/SOUNDNESS.md).
+
+use crate::disk::Map;
+use crate::engine::Found;
+use crate::format::record::{Header, State};
+use crate::id::BlobId;
+use crate::segment::Mapped;
+use crate::sync::epoch::Guard;
+use std::ops::Deref;
+use std::sync::Arc;
+use zerocopy::{FromBytes, Immutable};
+
+impl<'g> Found<'g> {
+    /// The record's body, alive as long as the guard; `None` if the mapping does not reach its end.
+    #[inline]
+    pub fn bytes(&self, _guard: &'g Guard) -> Option<&'g [u8]> {
+        let map: &'g Map = &self.mapped.as_ref().map;
+        // SAFETY: `Found` is only made of a record that the index names and whose header checks: its
+        // body was written before its header, and nobody writes below the tail of a segment again
+        // (segment/appender.rs, I2). `slice` checks the bounds. The mapping lives as long as the
+        // guard (sync/epoch.rs, I2).
+        unsafe { map.slice(self.location.offset() + 64, self.header.body_len) }
+    }
+}
+
+/// The body of a published record of a mapped segment, for who reads segments without the index;
+/// `None` if the mapping does not reach its end.
+pub(crate) fn published_body<'m>(map: &'m Map, offset: u64, header: &Header) -> Option<&'m [u8]> {
+    if header.state != State::Published {
+        return None;
+    }
+    // SAFETY: as in `Found::bytes`: a published record was named by the index, so its body is written
+    // and stays. `slice` checks the bounds, and the slice borrows the mapping.
+    unsafe { map.slice(offset.checked_add(64)?, header.body_len) }
+}
+
+/// The bytes of a blob: a view of the store's mapping, which nothing copies and nothing changes.
+///
+/// It stays valid until it is dropped, whatever happens to the blob or the store meanwhile. Cloning
+/// costs one atomic increment.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let store = drystone::Store::create(dir.path().join("s"))?;
+/// let id = store.put(b"granite")?;
+/// let blob = store.get(&id)?.expect("it was just put");
+/// drop(store);
+/// assert_eq!(&*blob, b"granite");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Blob {
+    pointer: *const u8,
+    len: usize,
+    id: BlobId,
+    mapped: Arc<Mapped>,
+}
+
+// SAFETY: a blob is an `Arc` of a mapping and a slice of its immutable bytes.
+unsafe impl Send for Blob {}
+// SAFETY: as above.
+unsafe impl Sync for Blob {}
+
+impl Blob {
+    /// A view of a record that holds its mapping by itself.
+    #[inline]
+    pub(crate) fn new(id: BlobId, bytes: &[u8], mapped: Arc<Mapped>) -> Self {
+        Self { pointer: bytes.as_ptr(), len: bytes.len(), id, mapped }
+    }
+
+    /// The blob's id.
+    pub fn id(&self) -> BlobId {
+        self.id
+    }
+
+    /// The bytes.
+    #[inline]
+    pub fn as_slice(&self) -> &[u8] {
+        // SAFETY: pointer and length are those of a slice of published bytes in `mapped`, which this
+        // blob keeps alive (spec/SOUNDNESS.md).
+        unsafe { std::slice::from_raw_parts(self.pointer, self.len) }
+    }
+
+    /// The bytes as elements; `None` if their length or alignment does not fit.
+    pub fn as_slice_of<T: FromBytes + Immutable>(&self) -> Option<&[T]> {
+        elements_of(self.as_slice())
+    }
+
+    /// The segment that it is a view of.
+    pub fn segment(&self) -> u32 {
+        self.mapped.number
+    }
+}
+
+/// Bytes as elements; `None` if their length or alignment does not fit.
+pub(crate) fn elements_of<T: FromBytes + Immutable>(bytes: &[u8]) -> Option<&[T]> {
+    <[T]>::ref_from_bytes(bytes).ok()
+}
+
+impl Deref for Blob {
+    type Target = [u8];
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
+impl AsRef<[u8]> for Blob {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl From<Blob> for bytes::Bytes {
+    fn from(blob: Blob) -> Self {
+        bytes::Bytes::from_owner(blob)
+    }
+}
+
+impl std::fmt::Debug for Blob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Blob").field("id", &self.id).field("len", &self.len).finish()
+    }
+}

@@ -1,0 +1,294 @@
+//! Drafts: blobs computed in place.
+//!
+//! `unsafe` stands here because a writable mapping is handed out as a slice (spec/SOUNDNESS.md).
+
+use crate::blob::elements_of;
+use crate::disk::{Access, Map, Reserve};
+use crate::engine::{Durability, Engine};
+use crate::entry::check_limits;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::{Kind, PIN_BYTES, record_bytes};
+use crate::format::refs::RefBody;
+use crate::id::BlobId;
+use crate::naming::{Expect, Naming};
+use crate::put::{Layout, Put, SMALL_BYTES_MAX, Written};
+use crate::refs::Refs;
+use crate::segment::Appender;
+use crate::stream::{Body, Hashed, hash_in_place};
+use crate::sync::epoch::pin;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// Bytes before the payload of a draft's segment, for the ref that names it.
+const REF_ROOM: u64 = 3968;
+
+/// A blob that is being computed: a writable slice inside a segment, zero at first.
+///
+/// [`Draft::commit`] hashes it where it is and publishes it; dropping it leaves nothing behind. It is
+/// not inherited by a forked child.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let store = drystone::Store::create(dir.path().join("s"))?;
+/// let mut draft = store.reserve(8 * 1000)?;
+/// for (i, x) in draft.as_mut_slice_of::<f64>().expect("whole elements").iter_mut().enumerate() {
+///     *x = i as f64;
+/// }
+/// let id = draft.commit()?;
+/// assert_eq!(store.get(&id)?.expect("committed").as_slice_of::<f64>().expect("aligned")[999], 999.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Draft {
+    engine: Arc<Engine>,
+    durability: Durability,
+    len: usize,
+    /// Bytes in front that are a header already, and not handed out.
+    header_len: usize,
+    place: Place,
+}
+
+/// 64 bytes, so that a small draft is aligned as a blob is.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C, align(64))]
+struct Block([u8; 64]);
+
+enum Place {
+    /// Small: on the heap, put on commit.
+    Heap(Vec<Block>),
+    /// In a segment of its own, without a name.
+    Segment { map: Map, written: Box<Written> },
+}
+
+/// A commit that failed, and the draft, nothing of it lost.
+pub struct CommitError {
+    /// The draft, to be tried again.
+    pub draft: Draft,
+    /// Why it failed.
+    pub error: Error,
+}
+
+impl Draft {
+    pub(crate) fn new(engine: Arc<Engine>, len: u64, durability: Durability) -> Result<Self> {
+        let bytes =
+            usize::try_from(len).ok().filter(|_| len <= crate::format::record::BODY_BYTES_MAX);
+        let bytes = bytes.ok_or_else(|| {
+            Error::new(ErrorKind::InvalidInput, "a blob of that length cannot be").found(len)
+        })?;
+        let place = if len <= SMALL_BYTES_MAX {
+            Place::Heap(vec![Block([0; 64]); bytes.div_ceil(64)])
+        } else {
+            Self::in_segment(&engine, len)?
+        };
+        Ok(Self { engine, durability, len: bytes, header_len: 0, place })
+    }
+
+    fn in_segment(engine: &Engine, len: u64) -> Result<Place> {
+        engine.enter_writing(&pin())?;
+        let appender = Appender::create_unnamed(&engine.files, &engine.run.control)?;
+        let ref_bytes = record_bytes(Kind::Pin, PIN_BYTES, 0);
+        let at = Layout::of(appender.tail(), ref_bytes, len);
+        let end = at.end(engine.files.digest_bytes());
+        // Every page is backed, so that no store of the solver can fault on a full disk.
+        appender.file().reserve(0, end, Reserve::Backed)?;
+        let mut map = appender.file().map(at.body + len, Access::Write)?;
+        map.keep_from_children()?;
+        let hashed = Hashed { digest: [0; 32], chunks: Vec::new() };
+        let written =
+            Written { appender: Some(appender), at, hashed, is_lone: true, is_linked: false };
+        Ok(Place::Segment { map, written: Box::new(written) })
+    }
+
+    /// Fills in a header that is not handed out.
+    pub(crate) fn with_header(mut self, header: &[u8]) -> Self {
+        self.all_mut()[..header.len()].copy_from_slice(header);
+        self.header_len = header.len();
+        self
+    }
+
+    fn all(&self) -> &[u8] {
+        match &self.place {
+            Place::Heap(blocks) => &blocks.as_bytes()[..self.len],
+            Place::Segment { map, written } => {
+                // SAFETY: the mapping reaches to the end of the body, and the file has no name and is
+                // written by nobody but this draft, which `&self` keeps from being written.
+                unsafe { map.slice(written.at.body, self.len as u64) }.unwrap_or_default()
+            }
+        }
+    }
+
+    fn all_mut(&mut self) -> &mut [u8] {
+        match &mut self.place {
+            Place::Heap(blocks) => &mut blocks.as_mut_bytes()[..self.len],
+            Place::Segment { map, written } => {
+                let Some(base) = map.as_mut_ptr() else { return &mut [] };
+                // SAFETY: the mapping was made with `len` bytes behind `at.body`; the file has no
+                // name, and `&mut self` makes this the only access to the body.
+                unsafe {
+                    let first = base.as_ptr().add(written.at.body as usize);
+                    std::slice::from_raw_parts_mut(first, self.len)
+                }
+            }
+        }
+    }
+
+    /// Number of bytes (of an array draft: those of the array).
+    pub fn len(&self) -> usize {
+        self.len - self.header_len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes as elements; `None` if their number does not fit.
+    pub fn as_slice_of<T: FromBytes + Immutable>(&self) -> Option<&[T]> {
+        elements_of(self)
+    }
+
+    /// The bytes as elements to be written; `None` if their number does not fit.
+    pub fn as_mut_slice_of<T: FromBytes + IntoBytes>(&mut self) -> Option<&mut [T]> {
+        <[T]>::mut_from_bytes(self).ok()
+    }
+
+    /// Publishes it and sets its pin.
+    ///
+    /// # Errors
+    /// Gives the draft back.
+    pub fn commit(self) -> Result<BlobId, CommitError> {
+        self.commit_named(&Naming::Pin)
+    }
+
+    /// Publishes it and binds the ref `key` to it, without a pin.
+    ///
+    /// # Errors
+    /// Gives the draft back. `InvalidInput` if the refs are another store's.
+    pub fn commit_as(self, refs: &Refs, key: impl AsRef<[u8]>) -> Result<BlobId, CommitError> {
+        let body = RefBody {
+            namespace: refs.namespace().into(),
+            key: key.as_ref().to_vec(),
+            created_ns: crate::clock::now_ns(),
+            is_single: true,
+            ..RefBody::default()
+        };
+        let is_other = refs.engine.superblock.uuid != self.engine.superblock.uuid;
+        let checked = if is_other {
+            Err(Error::new(ErrorKind::InvalidInput, "the refs are those of another store"))
+        } else {
+            check_limits(&body, 1).and_then(|()| refs.refuse_pins("set"))
+        };
+        if let Err(error) = checked {
+            return Err(CommitError { draft: self, error });
+        }
+        let engine = self.engine.clone();
+        let naming = Naming::Ref(&body, Expect::Any);
+        let id = if naming.record_bytes(1) <= REF_ROOM {
+            self.commit_named(&naming)?
+        } else {
+            self.commit_long(&body)?
+        };
+        engine.run.control.announce_change();
+        Ok(id)
+    }
+
+    /// The ref is too long to stand before the blob: the pin holds it until the ref does.
+    fn commit_long(self, body: &RefBody) -> Result<BlobId, CommitError> {
+        let (engine, durability) = (self.engine.clone(), self.durability);
+        let id = self.commit_named(&Naming::Pin)?;
+        let named = engine.set_ref(&pin(), body, &[id], Expect::Any, durability);
+        if let Err(error) = named.and_then(|_| engine.unpin(&pin(), &id, durability)) {
+            let draft = Self::again(&engine, &id, durability);
+            return Err(CommitError { draft, error });
+        }
+        Ok(id)
+    }
+
+    /// A draft with a committed blob's bytes.
+    fn again(engine: &Arc<Engine>, id: &BlobId, durability: Durability) -> Self {
+        let guard = pin();
+        let bytes = engine.get(id, crate::Verify::No, &guard).ok().flatten().unwrap_or_default();
+        let mut blocks = vec![Block([0; 64]); bytes.len().div_ceil(64)];
+        blocks.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
+        let place = Place::Heap(blocks);
+        Self { engine: engine.clone(), durability, len: bytes.len(), header_len: 0, place }
+    }
+
+    fn commit_named(mut self, naming: &Naming<'_>) -> Result<BlobId, CommitError> {
+        match self.try_commit(naming) {
+            Ok(put) => Ok(put.id),
+            Err(error) => {
+                if let Place::Segment { map, .. } = &mut self.place {
+                    // Without it the draft could not be written again; that is told by its next store.
+                    let _ = map.protect(Access::Write);
+                }
+                Err(CommitError { draft: self, error })
+            }
+        }
+    }
+
+    fn try_commit(&mut self, naming: &Naming<'_>) -> Result<Put> {
+        let guard = pin();
+        let engine = self.engine.clone();
+        engine.enter_writing(&guard)?;
+        if let Place::Heap(blocks) = &self.place {
+            let bytes = &blocks.as_bytes()[..self.len];
+            return engine.put(&guard, Body::Fixed(bytes), naming, self.durability);
+        }
+        if let Place::Segment { map, .. } = &mut self.place {
+            map.protect(Access::Read)?;
+        }
+        let hashed = hash_in_place(self.all(), engine.superblock.hash, engine.pool(&guard));
+        let durability = self.durability;
+        let Place::Segment { map, written } = &mut self.place else {
+            unreachable!("not on the heap")
+        };
+        written.hashed = hashed;
+        // The payload stays where it is; only the ref in front of it may be longer or shorter.
+        written.at.first = written.at.body - 64 - naming.record_bytes(1);
+        let body = map.racy(written.at.body, written.at.len);
+        let body =
+            body.ok_or_else(|| Error::new(ErrorKind::Io, "the draft's mapping is too short"))?;
+        engine.commit(&guard, written, Body::Racy(body), naming, durability)
+    }
+}
+
+impl Deref for Draft {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.all()[self.header_len..]
+    }
+}
+
+impl DerefMut for Draft {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let header_len = self.header_len;
+        &mut self.all_mut()[header_len..]
+    }
+}
+
+impl std::fmt::Debug for Draft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Draft").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl From<CommitError> for Error {
+    fn from(failed: CommitError) -> Self {
+        failed.error
+    }
+}
+
+impl std::fmt::Debug for CommitError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Debug::fmt(&self.error, f)
+    }
+}
+
+impl std::fmt::Display for CommitError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(&self.error, f)
+    }
+}
+
+impl std::error::Error for CommitError {}

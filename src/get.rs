@@ -1,0 +1,155 @@
+//! Getting bytes out: probe the index, find the segment, check the header, hand out the slice.
+//!
+//! The hot path makes no system call, takes no lock, allocates nothing and stores to no shared line.
+#![forbid(unsafe_code)]
+
+use crate::blob::Blob;
+use crate::disk::Access;
+use crate::engine::{Engine, Found, Verify};
+use crate::error::{Error, Result};
+use crate::format::word::Word;
+use crate::id::BlobId;
+use crate::stream::hash_in_place;
+use crate::sync::epoch::Guard;
+
+/// Lookups of a batch that are under way at a time.
+const LANES: usize = 16;
+
+impl Engine {
+    /// The bytes of a blob under a guard.
+    #[inline]
+    pub fn get<'g>(
+        &self,
+        id: &BlobId,
+        verify: Verify,
+        guard: &'g Guard,
+    ) -> Result<Option<&'g [u8]>> {
+        let Some((_, found)) = self.find_blob(id, guard)? else { return Ok(None) };
+        let bytes = self.body_of(&found, guard)?;
+        if verify == Verify::Whole {
+            self.verify(&found, bytes, guard)?;
+        }
+        Ok(Some(bytes))
+    }
+
+    /// A view of a blob that holds its mapping by itself.
+    #[inline]
+    pub fn get_blob(&self, id: &BlobId, verify: Verify, guard: &Guard) -> Result<Option<Blob>> {
+        let Some((_, found)) = self.find_blob(id, guard)? else { return Ok(None) };
+        let bytes = self.body_of(&found, guard)?;
+        if verify == Verify::Whole {
+            self.verify(&found, bytes, guard)?;
+        }
+        Ok(Some(Blob::new(*id, bytes, found.mapped.to_arc())))
+    }
+
+    #[inline]
+    fn body_of<'g>(&self, found: &Found<'g>, guard: &'g Guard) -> Result<&'g [u8]> {
+        let (segment, offset) = (found.location.segment(), found.location.offset());
+        found.bytes(guard).ok_or_else(|| Error::damaged("a blob is cut short", segment, offset))
+    }
+
+    fn verify(&self, found: &Found<'_>, bytes: &[u8], guard: &Guard) -> Result<()> {
+        let hashed = hash_in_place(bytes, self.superblock.hash, self.pool(guard)).digest;
+        if hashed == found.header.digest {
+            return Ok(());
+        }
+        let (segment, offset) = (found.location.segment(), found.location.offset());
+        Err(Error::damaged("the stored blob is not what its id says", segment, offset)
+            .expected(self.id_of(&found.header))
+            .found(BlobId::from_padded(self.superblock.hash, hashed)))
+    }
+
+    /// Many blobs at a time: the cache misses of one batch of lookups overlap.
+    pub fn get_many<'g>(
+        &self,
+        ids: &[BlobId],
+        verify: Verify,
+        guard: &'g Guard,
+        mut each: impl FnMut(&BlobId, Option<(&'g [u8], Found<'g>)>),
+    ) -> Result<()> {
+        let index = self.index(guard);
+        let mut words = [Word::NONE; LANES];
+        for id in ids.iter().take(LANES) {
+            index.prefetch(id.key());
+        }
+        for (at, batch) in ids.chunks(LANES).enumerate() {
+            for id in ids.iter().skip((at + 1) * LANES).take(LANES) {
+                index.prefetch(id.key());
+            }
+            for (word, id) in words.iter_mut().zip(batch) {
+                *word =
+                    if self.is_of_store(id) { index.lookup(id.key())?.word } else { Word::NONE };
+                self.prefetch_record(*word, guard);
+            }
+            for (&word, id) in words.iter().zip(batch) {
+                each(id, self.get_at(id, word, verify, guard)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn prefetch_record(&self, word: Word, guard: &Guard) {
+        let location = word.location();
+        if word.is_live()
+            && let Some(mapped) = self.segments.peek(location.segment(), guard)
+        {
+            mapped.as_ref().map.prefetch(location.offset());
+        }
+    }
+
+    /// The blob whose word was just looked up; the long way where anything is unusual.
+    fn get_at<'g>(
+        &self,
+        id: &BlobId,
+        word: Word,
+        verify: Verify,
+        guard: &'g Guard,
+    ) -> Result<Option<(&'g [u8], Found<'g>)>> {
+        if !word.is_live() {
+            return Ok(None);
+        }
+        let found = match self.read(word.location(), guard)? {
+            Some(found) if found.header.digest == *id.padded() => found,
+            _ => match self.find_blob(id, guard)? {
+                Some((_, found)) => found,
+                None => return Ok(None),
+            },
+        };
+        let bytes = self.body_of(&found, guard)?;
+        if verify == Verify::Whole {
+            self.verify(&found, bytes, guard)?;
+        }
+        Ok(Some((bytes, found)))
+    }
+
+    /// Reads a part of a blob by `pread`, so that a medium error is an error and not a signal; the
+    /// number of bytes read, short only at the end of the blob.
+    pub fn read_into(
+        &self,
+        id: &BlobId,
+        offset: u64,
+        buffer: &mut [u8],
+        guard: &Guard,
+    ) -> Result<Option<usize>> {
+        let Some((_, found)) = self.find_blob(id, guard)? else { return Ok(None) };
+        let left = found.header.body_len.saturating_sub(offset);
+        let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let segment = found.location.segment();
+        let at = found.location.offset() + 64 + offset.min(found.header.body_len);
+        let read = match self.files.open(segment, Access::Read)? {
+            Some(file) => file.read_at(&mut buffer[..wanted], at)?,
+            // Unlinked meanwhile; the mapping still holds the bytes.
+            None => {
+                let bytes = self.body_of(&found, guard)?;
+                let start = (offset as usize).min(bytes.len());
+                buffer[..wanted].copy_from_slice(&bytes[start..start + wanted]);
+                wanted
+            }
+        };
+        if read < wanted {
+            return Err(Error::damaged("a blob is cut short", segment, at));
+        }
+        Ok(Some(read))
+    }
+}

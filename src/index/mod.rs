@@ -1,0 +1,17 @@
+//! The index: a lock-free, growing hash table in shared words (spec/CONCURRENCY.md).
+
+mod access;
+mod grow;
+mod layout;
+mod read;
+mod scan;
+mod table;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use access::{Index, Stats, Tables};
+pub use layout::{HEADER_WORDS, canonical, header, table_words};
+pub use read::Seen;
+pub use scan::Cursor;

@@ -1,0 +1,199 @@
+//! Reading all segments: which records count, and what refs rely on.
+#![forbid(unsafe_code)]
+
+use crate::blob::published_body;
+use crate::disk::Map;
+use crate::error::{ErrorKind, Result};
+use crate::format::record::{Header, Kind, State};
+use crate::format::refs::{RefBody, pin_key, ref_digest};
+use crate::format::segment::Entry;
+use crate::format::word::{Location, Word};
+use crate::id::{BlobId, Key};
+use crate::segment::{Facts, Files, pin_of, read_facts};
+use crate::stream::hash_in_place;
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// A published record.
+#[derive(Clone, Copy, Debug)]
+pub struct Item {
+    /// Its key.
+    pub key: Key,
+    /// Its number.
+    pub sequence: u64,
+    /// Its word.
+    pub word: Word,
+}
+
+/// A ref version counts only if a record of the blob's key with at least this number survived.
+#[derive(Clone, Copy, Debug)]
+pub struct Reliance {
+    /// Location of the ref's record.
+    pub by: Location,
+    /// The blob's key.
+    pub on: Key,
+    /// The number held.
+    pub held: u64,
+}
+
+/// What the segments hold.
+#[derive(Default)]
+pub struct Gathered {
+    /// All published records, in no order.
+    pub items: Vec<Item>,
+    /// Reliances that are not met by the record right behind.
+    pub reliances: Vec<Reliance>,
+    /// Highest number of all records, pending ones too.
+    pub sequence_max: u64,
+    /// Highest segment number.
+    pub segment_max: Option<u32>,
+    /// Bytes of all segments.
+    pub bytes: u64,
+    /// Segments without a footer.
+    pub unsealed: Vec<u32>,
+}
+
+impl Gathered {
+    fn merge(mut self, mut other: Self) -> Self {
+        if self.items.len() < other.items.len() {
+            std::mem::swap(&mut self, &mut other);
+        }
+        self.items.append(&mut other.items);
+        self.reliances.append(&mut other.reliances);
+        self.unsealed.append(&mut other.unsealed);
+        self.sequence_max = self.sequence_max.max(other.sequence_max);
+        self.segment_max = self.segment_max.max(other.segment_max);
+        self.bytes += other.bytes;
+        self
+    }
+}
+
+/// Reads all segments, in parallel on the current pool.
+///
+/// # Errors
+/// `UnsupportedVersion`, or an error of the operating system. A damaged segment only yields less.
+pub fn gather(files: &Files) -> Result<Gathered> {
+    let numbers = files.list()?;
+    let mut gathered = numbers
+        .par_iter()
+        .map(|&number| gather_one(files, number))
+        .try_reduce(Gathered::default, |a, b| Ok(a.merge(b)))?;
+    gathered.segment_max = numbers.last().copied();
+    gathered.unsealed.sort_unstable();
+    Ok(gathered)
+}
+
+fn gather_one(files: &Files, number: u32) -> Result<Gathered> {
+    let mut gathered = Gathered { segment_max: Some(number), ..Gathered::default() };
+    let facts = match read_facts(files, number) {
+        Ok(Some(facts)) => facts,
+        Ok(None) => return Ok(gathered),
+        // Its head is damaged: nothing in it can be believed.
+        Err(error) if error.kind() == ErrorKind::Damaged => return Ok(gathered),
+        Err(error) => return Err(error),
+    };
+    gathered.bytes = facts.map.len();
+    if !facts.is_sealed {
+        gathered.unsealed.push(number);
+    }
+    gathered.items.reserve(facts.records.len());
+    let reader = Reader { files, facts: &facts };
+    for (index, entry) in facts.records.iter().enumerate() {
+        gathered.sequence_max = gathered.sequence_max.max(entry.sequence.get());
+        if let Some(header) = entry.header().filter(|header| header.state == State::Published) {
+            reader.take(index, entry, &header, &mut gathered);
+        }
+    }
+    Ok(gathered)
+}
+
+struct Reader<'a> {
+    files: &'a Files,
+    facts: &'a Facts,
+}
+
+impl Reader<'_> {
+    fn map(&self) -> &Arc<Map> {
+        &self.facts.map
+    }
+
+    /// Adds a published record, if it is whole.
+    fn take(&self, index: usize, entry: &Entry, header: &Header, into: &mut Gathered) {
+        let bytes = header.record_bytes(self.files.digest_bytes());
+        let Some(location) = Location::new(self.facts.number, entry.offset()) else { return };
+        let is_durable = entry.offset() + bytes <= self.facts.durable;
+        if !is_durable && !self.is_whole(entry.offset(), header) {
+            return;
+        }
+        let key = match header.kind {
+            Kind::Pin => {
+                pin_key(&self.files.uuid, &BlobId::from_padded(self.files.hash, header.digest))
+            }
+            _ => Key::from_digest(&header.digest),
+        };
+        match header.kind {
+            Kind::DurablePoint => return,
+            Kind::Pin if !self.is_met_behind(index, header, entry.held.get()) => {
+                let on = Key::from_digest(&header.digest);
+                into.reliances.push(Reliance { by: location, on, held: entry.held.get() });
+            }
+            Kind::Ref => {
+                let Some(body) = self.ref_body(entry.offset(), header) else { return };
+                into.reliances.extend(body.blobs.iter().map(|(digest, held)| Reliance {
+                    by: location,
+                    on: Key::from_digest(digest),
+                    held: *held,
+                }));
+            }
+            _ => {}
+        }
+        let is_ref = header.kind.is_ref();
+        let word = if header.kind.is_tomb() {
+            Word::tomb(location, is_ref)
+        } else {
+            Word::live(location, is_ref, bytes)
+        };
+        into.items.push(Item { key, sequence: header.sequence, word });
+    }
+
+    /// Whether the next record is the published one of the blob that a pin relies on: then nothing
+    /// needs to be looked up. That record's own wholeness is checked when it is taken; where it is
+    /// above the durable point the pin is not met this way.
+    fn is_met_behind(&self, index: usize, pin: &Header, held: u64) -> bool {
+        let Some(next) = self.facts.records.get(index + 1) else { return false };
+        let Some(blob) = next.header() else { return false };
+        let end = next.offset() + blob.record_bytes(self.files.digest_bytes());
+        blob.kind == Kind::Blob
+            && blob.state == State::Published
+            && blob.digest == pin.digest
+            && blob.sequence >= held
+            && end <= self.facts.durable
+    }
+
+    fn ref_body(&self, offset: u64, header: &Header) -> Option<RefBody> {
+        let body = published_body(self.map(), offset, header)?;
+        let key = Key::from_digest(&header.digest);
+        (ref_digest(key, body) == header.digest).then(|| RefBody::decode(body)).flatten()
+    }
+
+    /// Whether a record that may not have reached the medium is what its digest says. The header is
+    /// read again, for a footer may be there without the records that it lists.
+    fn is_whole(&self, offset: u64, header: &Header) -> bool {
+        let block = self.map().read_block(offset);
+        let place = self.files.place(self.facts.number);
+        let stands = block.and_then(|block| Header::decode(&block, place, offset));
+        if stands.is_none_or(|stands| stands.digest != header.digest || stands.kind != header.kind)
+        {
+            return false;
+        }
+        let Some(body) = published_body(self.map(), offset, header) else { return false };
+        match header.kind {
+            Kind::Blob => hash_in_place(body, self.files.hash, None).digest == header.digest,
+            Kind::Pin => pin_of(body, &header.digest).is_some(),
+            Kind::Ref | Kind::RefTomb => {
+                ref_digest(Key::from_digest(&header.digest), body) == header.digest
+            }
+            Kind::BlobTomb | Kind::DurablePoint => true,
+        }
+    }
+}

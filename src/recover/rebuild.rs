@@ -1,0 +1,289 @@
+//! Putting the records that count into a new run.
+#![forbid(unsafe_code)]
+
+use super::fold::{Buried, Folded, fold};
+use super::gather::{Gathered, Item, gather};
+use crate::blob::published_body;
+use crate::control::{Control, Fresh};
+use crate::disk::{Access, Disk, Identity, Map};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::control::BYTES;
+use crate::format::record::{Header, Kind};
+use crate::format::refs::{PINS, RefBody, pin_key, ref_digest};
+use crate::format::superblock::Superblock;
+use crate::format::word::{Root, Word, WordKind};
+use crate::id::{BlobId, Key};
+use crate::index::{Index, Tables, header, table_words};
+use crate::run::{PRIVATE_TAG, Run, RunBuilder, stamp, tag};
+use crate::segment::{Appender, Files};
+use crate::sync::Words;
+use std::sync::Arc;
+
+/// Room in the first table: at most this share of its slots is taken.
+const FILL_PERCENT: u64 = 40;
+
+/// What recovery works on.
+pub struct Source<'a> {
+    /// The segments.
+    pub files: &'a Files,
+    /// The store.
+    pub superblock: &'a Superblock,
+    /// What the run is tied to.
+    pub identity: &'a Identity,
+    /// Size limit in bytes, 0 none.
+    pub limit: u64,
+    /// Threads.
+    pub threads: usize,
+}
+
+impl Source<'_> {
+    fn read(&self) -> Result<(Gathered, Folded)> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads)
+            .thread_name(|index| format!("drystone-recovery-{index}"))
+            .build()
+            .map_err(|error| {
+                Error::new(ErrorKind::Limit, format!("cannot start threads: {error}"))
+            })?;
+        pool.install(|| {
+            let mut gathered = gather(self.files)?;
+            let folded = fold(&mut gathered);
+            Ok((gathered, folded))
+        })
+    }
+
+    fn fresh(&self, gathered: &Gathered, log2: u32) -> Fresh {
+        Fresh {
+            uuid: self.superblock.uuid,
+            mount: self.identity.mount,
+            limit: self.limit,
+            root: Root::stable(0, log2),
+            next_segment: gathered.segment_max.map_or(0, |number| number + 1),
+            next_sequence: gathered.sequence_max.max(1) + 1,
+            bytes: gathered.bytes,
+        }
+    }
+}
+
+/// Builds the run of this boot and gives it its name; `false` if somebody else was faster.
+pub fn rebuild_shared(source: &Source<'_>) -> Result<bool> {
+    let disk = &source.files.disk;
+    let builder = RunBuilder::new(disk)?;
+    let dir = builder.dir().to_owned();
+    let built = build(source, builder);
+    if !matches!(built, Ok(true)) {
+        RunBuilder::abandon(&**disk, &dir);
+    }
+    built
+}
+
+fn build(source: &Source<'_>, builder: RunBuilder) -> Result<bool> {
+    let (gathered, folded) = source.read()?;
+    let keys = folded.winners.len() + folded.buried.len();
+    let log2 = log2_for(keys as u64);
+    let stamp = stamp(&source.superblock.uuid, &tag(source.identity));
+    let table = builder.table(0, table_words(log2), &header(stamp, 0, log2))?;
+    let control = scratch_control(&source.fresh(&gathered, log2))?;
+    let building = Building { root: control.root(), table: &table, stamp };
+    let index = Index::new(building);
+    fill(&index, &folded.winners)?;
+    bury(source, &control, &index, &folded.buried)?;
+    seal_open(source, &control, &index, &gathered.unsealed);
+    builder.finish(&control.words(), &tag(source.identity))
+}
+
+/// Builds a run in memory, for reading; changes nothing on the disk.
+pub fn rebuild_private(source: &Source<'_>) -> Result<Run> {
+    let (gathered, folded) = source.read()?;
+    let instead = folded.buried.iter().filter_map(|buried| buried.instead);
+    let winners: Vec<Item> = folded.winners.iter().copied().chain(instead).collect();
+    let log2 = log2_for(winners.len() as u64);
+    let table = Map::anonymous(table_words(log2) as u64 * 8)?;
+    let stamp = stamp(&source.superblock.uuid, PRIVATE_TAG);
+    for (at, &word) in header(stamp, 0, log2).iter().enumerate() {
+        table.store(at, word);
+    }
+    let fresh = source.fresh(&gathered, log2);
+    fill(&Index::new(Building { root: fresh.root, table: &table, stamp }), &winners)?;
+    let disk: &Arc<dyn Disk> = &source.files.disk;
+    Run::private(disk, &fresh, table)
+}
+
+/// Buckets of a table with room for `keys`, as a binary logarithm.
+fn log2_for(keys: u64) -> u32 {
+    let slots = keys * 100 / FILL_PERCENT + 64;
+    slots.div_ceil(5).next_power_of_two().trailing_zeros()
+}
+
+/// A control page in memory, which the new run begins with.
+fn scratch_control(fresh: &Fresh) -> Result<Control> {
+    let map = Map::anonymous(BYTES as u64)?;
+    for (at, &word) in fresh.words().iter().enumerate() {
+        map.store(at, word);
+    }
+    Control::new(map, &fresh.uuid)
+}
+
+/// The one table of a run that nobody else sees yet. It is made large enough never to grow.
+#[derive(Clone, Copy)]
+struct Building<'a> {
+    root: Root,
+    table: &'a Map,
+    stamp: [u64; 4],
+}
+
+impl Tables for Building<'_> {
+    type Words = Map;
+
+    fn stamp(&self) -> [u64; 4] {
+        self.stamp
+    }
+
+    fn root_load(&self) -> Root {
+        self.root
+    }
+
+    fn root_cas(&self, _: Root, _: Root) -> Result<Root, Root> {
+        Err(self.root)
+    }
+
+    fn open(&self, generation: u32, _: impl FnOnce(&Map) -> Result<bool>) -> Result<Option<&Map>> {
+        Ok((generation == self.root.generation()).then_some(self.table))
+    }
+
+    fn create(&self, _: u32, _: usize, _: &[u64]) -> Result<bool> {
+        Err(Error::new(ErrorKind::IndexFull, "the table of a recovery is too small"))
+    }
+
+    fn unlink(&self, _: u32) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Publishes the winners, in the order of the buckets.
+fn fill(index: &Index<Building<'_>>, winners: &[Item]) -> Result<()> {
+    for item in winners {
+        let absent = index.lookup(item.key)?;
+        if let Err(met) = index.publish(item.key, absent, item.word)? {
+            let (segment, offset) = (item.word.location().segment(), item.word.location().offset());
+            return Err(Error::damaged("a key came up twice in recovery", segment, offset)
+                .found(format!("{:?}", met.word)));
+        }
+    }
+    Ok(())
+}
+
+/// Appends what counts instead of the refs that were passed over, durably, with new numbers.
+fn bury(
+    source: &Source<'_>,
+    control: &Control,
+    index: &Index<Building<'_>>,
+    buried: &[Buried],
+) -> Result<()> {
+    if buried.is_empty() {
+        return Ok(());
+    }
+    let mut appender = Appender::create(source.files, control)?;
+    for buried in buried {
+        let Some(record) = instead_of(source.files, buried)? else { continue };
+        let mut batch = appender.batch();
+        let sequence = control.draw_sequences(1);
+        batch.push(record.kind, &record.body, sequence, record.digest);
+        appender.append(&batch, control)?;
+        let placed = batch.records()[0];
+        let location = appender.location(placed.offset)?;
+        let word = if record.kind.is_tomb() {
+            Word::tomb(location, true)
+        } else {
+            Word::live(location, true, placed.bytes)
+        };
+        if index.publish(record.key, index.lookup(record.key)?, word)?.is_ok() {
+            appender.publish(&mut batch, &[0])?;
+        }
+        appender.recycle(batch);
+    }
+    appender.seal(control, true, &|header, location| named(source.files, index, header, location))
+}
+
+struct Instead {
+    kind: Kind,
+    key: Key,
+    body: Vec<u8>,
+    digest: [u8; 32],
+}
+
+/// The record that buries a passed-over version: a copy of the one that counts, or a tombstone.
+fn instead_of(files: &Files, buried: &Buried) -> Result<Option<Instead>> {
+    if let Some(item) = buried.instead {
+        return Ok(read_record(files, &item)?.map(|(header, body)| Instead {
+            kind: header.kind,
+            key: item.key,
+            body,
+            digest: header.digest,
+        }));
+    }
+    let Some((header, body)) = read_record(files, &buried.passed)? else { return Ok(None) };
+    let name = match header.kind {
+        Kind::Pin => {
+            let key = BlobId::from_padded(files.hash, header.digest).to_string().into_bytes();
+            RefBody { namespace: PINS.into(), key, ..RefBody::default() }
+        }
+        _ => match RefBody::decode(&body) {
+            Some(body) => {
+                RefBody { namespace: body.namespace, key: body.key, ..RefBody::default() }
+            }
+            None => return Ok(None),
+        },
+    };
+    let (key, body) = (buried.passed.key, name.encode());
+    let digest = ref_digest(key, &body);
+    Ok(Some(Instead { kind: Kind::RefTomb, key, body, digest }))
+}
+
+fn read_record(files: &Files, item: &Item) -> Result<Option<(Header, Vec<u8>)>> {
+    let location = item.word.location();
+    let Some(file) = files.open(location.segment(), Access::Read)? else { return Ok(None) };
+    let map = file.map(file.len()?, Access::Read)?;
+    let block = map.read_block(location.offset());
+    let place = files.place(location.segment());
+    let header = block.and_then(|block| Header::decode(&block, place, location.offset()));
+    Ok(header.and_then(|header| {
+        let body = published_body(&map, location.offset(), &header)?.to_vec();
+        Some((header, body))
+    }))
+}
+
+fn named(
+    files: &Files,
+    index: &Index<Building<'_>>,
+    header: &Header,
+    location: crate::format::word::Location,
+) -> Result<bool> {
+    let key = match header.kind {
+        Kind::Pin => pin_key(&files.uuid, &BlobId::from_padded(files.hash, header.digest)),
+        _ => Key::from_digest(&header.digest),
+    };
+    let word = index.lookup(key)?.word;
+    Ok(matches!(word.kind(), WordKind::Live | WordKind::Tomb) && word.location() == location)
+}
+
+/// Seals the segments that were open, so that the next recovery need not walk them. What cannot be
+/// sealed (another recoverer is at it, the disk is full) stays as it is.
+fn seal_open(
+    source: &Source<'_>,
+    control: &Control,
+    index: &Index<Building<'_>>,
+    unsealed: &[u32],
+) {
+    for &number in unsealed {
+        let sealed =
+            Appender::adopt_orphan(source.files, number).and_then(|appender| match appender {
+                Some(appender) => appender.seal(control, true, &|header, location| {
+                    named(source.files, index, header, location)
+                }),
+                None => Ok(()),
+            });
+        // Not an error of the recovery: an unsealed segment is only slower to read.
+        drop(sealed);
+    }
+}

@@ -1,0 +1,302 @@
+//! A run: the volatile state of one boot, that is the control page and the tables of the index.
+//!
+//! I1  A run is complete when it gets its name `run/TAG`; who comes second uses the first one's.
+//! I2  TAG is made of boot, device and inode, so a reboot, a copy or another host never finds it.
+//!
+//! Death: while it is built, a directory under a temporary name, removed by the next who builds.
+#![forbid(unsafe_code)]
+
+use crate::control::{Control, Fresh};
+use crate::disk::{Access, Disk, Identity, Map, Reserve};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::control as layout;
+use crate::format::word::Root;
+use crate::index::Tables;
+use crate::sync::Words;
+use crate::sync::epoch::{Guard, Slot};
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_128;
+
+/// The directory of the runs in a store.
+pub const RUN_DIR: &str = "run";
+
+/// Stands for the tag of a run in memory.
+pub const PRIVATE_TAG: &str = "private";
+
+/// A table of the index, mapped.
+#[derive(Debug)]
+struct Table {
+    generation: u32,
+    map: Map,
+}
+
+/// The run that a store works with.
+pub struct Run {
+    /// The shared words.
+    pub control: Control,
+    disk: Arc<dyn Disk>,
+    dir: String,
+    access: Access,
+    /// At most two generations are in use at a time.
+    tables: [Slot<Table>; 4],
+    stamp: [u64; 4],
+}
+
+/// What the headers of a run's tables carry: the store's uuid and the run's tag.
+pub fn stamp(uuid: &[u8; 16], tag: &str) -> [u64; 4] {
+    let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| uuid[at + i]));
+    let named = xxh3_128(tag.as_bytes());
+    [word(0), word(8), (named >> 64) as u64, named as u64]
+}
+
+/// The tag of the runs of this boot and place.
+pub fn tag(identity: &Identity) -> String {
+    let text = format!("{}/{}/{}", identity.boot, identity.device, identity.inode);
+    format!("{:032x}", xxh3_128(text.as_bytes()))
+}
+
+fn run_dir(tag: &str) -> String {
+    format!("{RUN_DIR}/{tag}")
+}
+
+impl Run {
+    fn new(
+        control: Control,
+        disk: Arc<dyn Disk>,
+        dir: String,
+        access: Access,
+        stamp: [u64; 4],
+    ) -> Self {
+        Self { control, disk, dir, access, tables: std::array::from_fn(|_| Slot::new()), stamp }
+    }
+
+    /// The run of this boot, if there is one.
+    ///
+    /// # Errors
+    /// `ProtocolMismatch` or `Damaged` when it cannot be used.
+    pub fn attach(
+        disk: &Arc<dyn Disk>,
+        tag: &str,
+        uuid: &[u8; 16],
+        access: Access,
+    ) -> Result<Option<Self>> {
+        let dir = run_dir(tag);
+        let Some(file) = disk.open(&format!("{dir}/control"), access)? else { return Ok(None) };
+        if file.len()? < layout::BYTES as u64 {
+            return Err(Error::new(ErrorKind::Damaged, "the control page of the run is cut short")
+                .path(format!("{dir}/control"))
+                .expected(format!("{} bytes", layout::BYTES))
+                .found(format!("{} bytes", file.len()?))
+                .advice(
+                    "stop all users of the store and remove its directory `run`: it is rebuilt",
+                ));
+        }
+        let control = Control::new(file.map(layout::BYTES as u64, access)?, uuid)?;
+        Ok(Some(Self::new(control, disk.clone(), dir, access, stamp(uuid, tag))))
+    }
+
+    /// A run in this process's memory, for reading where there is no usable one: `table` is the
+    /// finished table of `fresh.root`.
+    pub fn private(disk: &Arc<dyn Disk>, fresh: &Fresh, table: Map) -> Result<Self> {
+        let map = Map::anonymous(layout::BYTES as u64)?;
+        for (at, &word) in fresh.words().iter().enumerate() {
+            map.store(at, word);
+        }
+        let control = Control::new(map, &fresh.uuid)?;
+        let stamp = stamp(&fresh.uuid, PRIVATE_TAG);
+        let run = Self::new(control, disk.clone(), String::new(), Access::Read, stamp);
+        let generation = fresh.root.generation();
+        let guard = crate::sync::epoch::pin();
+        run.slot(generation).replace(Some(Arc::new(Table { generation, map: table })), &guard);
+        Ok(run)
+    }
+
+    fn slot(&self, generation: u32) -> &Slot<Table> {
+        &self.tables[generation as usize % self.tables.len()]
+    }
+
+    /// The tables, as the index asks for them.
+    #[inline]
+    pub fn tables<'g>(&'g self, guard: &'g Guard) -> RunTables<'g> {
+        RunTables { run: self, guard }
+    }
+
+    /// Whether others share it.
+    pub fn is_shared(&self) -> bool {
+        !self.dir.is_empty()
+    }
+
+    /// Whether this process may change it.
+    pub fn is_writable(&self) -> bool {
+        self.is_shared() && self.access == Access::Write
+    }
+
+    fn table_path(&self, generation: u32) -> String {
+        format!("{}/{generation:08x}.idx", self.dir)
+    }
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Run").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+/// The tables of a run, seen under a guard.
+#[derive(Clone, Copy)]
+pub struct RunTables<'g> {
+    run: &'g Run,
+    guard: &'g Guard,
+}
+
+impl RunTables<'_> {
+    #[cold]
+    fn open_file(
+        &self,
+        generation: u32,
+        accept: impl FnOnce(&Map) -> Result<bool>,
+    ) -> Result<bool> {
+        let run = self.run;
+        if !run.is_shared() {
+            return Ok(false);
+        }
+        let Some(file) = run.disk.open(&run.table_path(generation), run.access)? else {
+            return Ok(false);
+        };
+        let map = file.map(file.len()?, run.access)?;
+        if !accept(&map)? {
+            return Ok(false);
+        }
+        run.slot(generation).replace(Some(Arc::new(Table { generation, map })), self.guard);
+        Ok(true)
+    }
+}
+
+/// Builds a run under a temporary name.
+pub struct RunBuilder {
+    disk: Arc<dyn Disk>,
+    dir: String,
+}
+
+impl RunBuilder {
+    /// A new temporary directory.
+    pub fn new(disk: &Arc<dyn Disk>) -> Result<Self> {
+        disk.make_dir(RUN_DIR)?;
+        // Unique by time and process; a clash only means trying again.
+        for attempt in 0..1000 {
+            let dir = format!(
+                "{RUN_DIR}/new-{:x}-{:x}-{attempt}",
+                crate::clock::now_ns(),
+                std::process::id()
+            );
+            if disk.make_dir(&dir)? {
+                return Ok(Self { disk: disk.clone(), dir });
+            }
+        }
+        Err(Error::new(ErrorKind::Io, "no free name for a new run").path(RUN_DIR))
+    }
+
+    /// Makes the file of the first table, of `words` words that begin with `header`.
+    pub fn table(&self, generation: u32, words: usize, header: &[u64]) -> Result<Map> {
+        let path = format!("{}/{generation:08x}.idx", self.dir);
+        make_table(&*self.disk, &self.dir, &path, words, header)?;
+        let opened = self.disk.open(&path, Access::Write)?;
+        let file =
+            opened.ok_or_else(|| Error::new(ErrorKind::Io, "a new table is gone").path(&path))?;
+        file.map(words as u64 * 8, Access::Write)
+    }
+
+    /// Writes the control page and gives the run its name; `false` if somebody else was faster.
+    pub fn finish(self, words: &[u64], tag: &str) -> Result<bool> {
+        let file = self.disk.create(&self.dir)?;
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        file.reserve(0, bytes.len() as u64, Reserve::Backed)?;
+        file.write_at(&bytes, 0)?;
+        self.disk.link(&*file, &format!("{}/control", self.dir))?;
+        self.disk.rename(&self.dir, &run_dir(tag))
+    }
+
+    /// Removes the runs of other boots, and what dead builders left; only while nobody else uses the
+    /// store. Errors are passed over: what stays is only space.
+    pub fn remove_others(disk: &dyn Disk, keep: Option<&str>) {
+        for name in disk.list(RUN_DIR).unwrap_or_default() {
+            if Some(name.as_str()) != keep {
+                remove_run(disk, &name);
+            }
+        }
+    }
+
+    /// Removes what was built, after somebody else was faster.
+    pub fn abandon(disk: &dyn Disk, dir: &str) {
+        remove_run(disk, dir.trim_start_matches("run/"));
+    }
+
+    /// The temporary directory.
+    pub fn dir(&self) -> &str {
+        &self.dir
+    }
+}
+
+fn remove_run(disk: &dyn Disk, name: &str) {
+    let dir = run_dir(name);
+    for file in disk.list(&dir).unwrap_or_default() {
+        let _ = disk.unlink(&format!("{dir}/{file}"));
+    }
+    let _ = disk.remove_dir(&dir);
+}
+
+fn make_table(
+    disk: &dyn Disk,
+    dir: &str,
+    path: &str,
+    words: usize,
+    header: &[u64],
+) -> Result<bool> {
+    let file = disk.create(dir)?;
+    file.reserve(0, words as u64 * 8, Reserve::Backed)?;
+    let bytes: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
+    file.write_at(&bytes, 0)?;
+    disk.link(&*file, path)
+}
+
+impl Tables for RunTables<'_> {
+    type Words = Map;
+
+    fn stamp(&self) -> [u64; 4] {
+        self.run.stamp
+    }
+
+    #[inline]
+    fn root_load(&self) -> Root {
+        self.run.control.root()
+    }
+
+    fn root_cas(&self, current: Root, new: Root) -> Result<Root, Root> {
+        self.run.control.root_cas(current, new)
+    }
+
+    #[inline]
+    fn open(
+        &self,
+        generation: u32,
+        accept: impl FnOnce(&Map) -> Result<bool>,
+    ) -> Result<Option<&Map>> {
+        let kept = || {
+            let table = self.run.slot(generation).get(self.guard)?.as_ref();
+            (table.generation == generation).then_some(&table.map)
+        };
+        if let Some(map) = kept() {
+            return Ok(Some(map));
+        }
+        Ok(if self.open_file(generation, accept)? { kept() } else { None })
+    }
+
+    fn create(&self, generation: u32, words: usize, header: &[u64]) -> Result<bool> {
+        let run = self.run;
+        make_table(&*run.disk, &run.dir, &run.table_path(generation), words, header)
+    }
+
+    fn unlink(&self, generation: u32) -> Result<()> {
+        self.run.disk.unlink(&self.run.table_path(generation)).map(drop)
+    }
+}

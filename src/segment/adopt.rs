@@ -1,0 +1,96 @@
+//! Taking up an open segment that nobody appends to: its process is idle, closed or dead.
+//!
+//! The lock is tried, never waited for: a stopped process still holds its own, and then its segment
+//! is left alone. The tail is found by a walk from the last header that `control` hints at; the hint
+//! is believed only if a valid header stands there. Behind the last record whatever is not zero (a
+//! dead appender's payload, part of a footer) is passed over and never written again.
+#![forbid(unsafe_code)]
+
+use super::appender::Appender;
+use super::files::Files;
+use super::read::{is_sealed, record_at};
+use super::scan::Scan;
+use crate::control::Control;
+use crate::disk::{Access, File, LockKind, Map};
+use crate::error::Result;
+use crate::format::segment::HEAD_BYTES;
+use crate::format::word::Location;
+use crate::units::STEP_BYTES;
+use std::sync::Arc;
+
+impl Appender {
+    /// Takes up any open segment that is free and not sealed.
+    pub fn adopt(files: &Files, control: &Control) -> Result<Option<Self>> {
+        for (slot, last) in control.open_segments() {
+            if control.is_poisoned(last.segment()) {
+                continue;
+            }
+            match Self::adopt_one(files, last)? {
+                Adopted::Taken(mut appender) => {
+                    appender.slot = Some(slot);
+                    return Ok(Some(*appender));
+                }
+                Adopted::Gone => control.forget_open(slot, last.segment()),
+                Adopted::Busy => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes up this segment, if it is free and not sealed.
+    pub fn adopt_orphan(files: &Files, number: u32) -> Result<Option<Self>> {
+        let Some(start) = Location::new(number, 0) else { return Ok(None) };
+        Ok(match Self::adopt_one(files, start)? {
+            Adopted::Taken(appender) => Some(*appender),
+            Adopted::Gone | Adopted::Busy => None,
+        })
+    }
+
+    fn adopt_one(files: &Files, last: Location) -> Result<Adopted> {
+        let number = last.segment();
+        let Some(file) = files.open(number, Access::Write)? else { return Ok(Adopted::Gone) };
+        if !file.try_lock(0, 1, LockKind::Exclusive)? {
+            return Ok(Adopted::Busy);
+        }
+        if files.check_head(&*file, number).is_err() {
+            return Ok(Adopted::Gone);
+        }
+        // The length is read under the lock: nobody else changes it now.
+        let len = file.len()?;
+        let map = file.map(len, Access::Read)?;
+        if is_sealed(&map, files, number) {
+            return Ok(Adopted::Gone);
+        }
+        let tail = tail_of(files, number, &map, last.offset());
+        Ok(Adopted::Taken(Box::new(Self::taken_up(
+            files,
+            file as Arc<dyn File>,
+            number,
+            tail,
+            len,
+        ))))
+    }
+}
+
+enum Adopted {
+    Taken(Box<Appender>),
+    Gone,
+    Busy,
+}
+
+/// First byte behind every record and everything else that is not zero.
+fn tail_of(files: &Files, number: u32, map: &Map, hint: u64) -> u64 {
+    let place = files.place(number);
+    let from = if record_at(map, place, hint).is_some() { hint } else { HEAD_BYTES };
+    let records = Scan::new(map, place, files.digest_bytes(), from);
+    let tail = records.last().map_or(HEAD_BYTES, |last| last.end);
+    let mut end = map.len().next_multiple_of(STEP_BYTES);
+    while end > tail {
+        let block = map.read_block(end - STEP_BYTES);
+        if block.is_none_or(|block| block.iter().any(|&byte| byte != 0)) {
+            break;
+        }
+        end -= STEP_BYTES;
+    }
+    end.max(tail)
+}

@@ -1,0 +1,256 @@
+//! The one writer of an open segment.
+//!
+//! I1  Who has an appender holds the exclusive OFD lock of its segment; the kernel drops it when the
+//!     process dies.
+//! I2  Bytes below `tail` are never written again, except the state bytes of records. What stands at
+//!     and above `tail` belongs to no record that the index names.
+//! I3  A record's header is written after its payload, or with it in one write.
+//! I4  After a failed write the appender is given up: whoever takes the segment up next finds the
+//!     tail anew (`adopt.rs`), so leftovers are never mistaken.
+//!
+//! Death: behind the reservation, some zeros; behind the payload, bytes without a header; behind the
+//! header, a pending record that nobody names. All of it is garbage of this segment.
+#![forbid(unsafe_code)]
+
+use super::batch::{Batch, Placed};
+use super::files::{Files, SEGMENTS_DIR, segment_path};
+use crate::control::Control;
+use crate::disk::{File, LockKind, Reserve, fork_generation};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::{HEADER_BYTES, Kind, Place};
+use crate::format::segment::{HEAD_BYTES, Head};
+use crate::format::word::Location;
+use crate::units::{KIB, MIB, SEGMENT_BYTES_MAX};
+use std::sync::Arc;
+use zerocopy::IntoBytes;
+
+/// First step of space reserved ahead.
+const RESERVE_BYTES_MIN: u64 = 64 * KIB;
+/// Longest step.
+const RESERVE_BYTES_MAX: u64 = 64 * MIB;
+/// The hint of the last header in `control` is moved when it has fallen behind by this much.
+const HINT_LAG_BYTES: u64 = MIB;
+
+/// An open segment and the right to append to it.
+#[derive(Debug)]
+pub struct Appender {
+    pub(super) files: Files,
+    pub(super) file: Arc<dyn File>,
+    pub(super) number: u32,
+    pub(super) place: Place,
+    /// First byte that belongs to no record.
+    pub(super) tail: u64,
+    /// Length of the file: what is reserved.
+    pub(super) reserved: u64,
+    /// What stands below is known to be durable, and every record below it is published or void.
+    pub(super) durable: u64,
+    pub(super) slot: Option<usize>,
+    pub(super) hinted: u64,
+    pub(super) fork: u64,
+    buffer: Vec<u8>,
+}
+
+impl Appender {
+    /// Makes a new segment and notes it as open.
+    pub fn create(files: &Files, control: &Control) -> Result<Self> {
+        let appender = Self::create_unnamed(files, control)?;
+        appender.link()?;
+        let mut appender = appender;
+        appender.slot = Location::new(appender.number, 0).and_then(|at| control.note_open(at));
+        Ok(appender)
+    }
+
+    /// Makes a segment without a name: if the process dies before [`Appender::link`], or the appender
+    /// is dropped, nothing is left of it.
+    pub fn create_unnamed(files: &Files, control: &Control) -> Result<Self> {
+        let file = files.disk.create(SEGMENTS_DIR)?;
+        let number = control.draw_segment()?;
+        let head = Head::new(files.uuid, number, crate::clock::now_ns());
+        file.write_at(head.as_bytes(), 0)?;
+        if !file.try_lock(0, 1, LockKind::Exclusive)? {
+            return Err(Error::new(ErrorKind::Io, "a new file is locked already"));
+        }
+        Ok(Self {
+            place: files.place(number),
+            files: files.clone(),
+            file,
+            number,
+            tail: HEAD_BYTES,
+            reserved: HEAD_BYTES,
+            durable: 0,
+            slot: None,
+            hinted: 0,
+            fork: fork_generation(),
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Takes up an open segment whose lock the caller has got; see `adopt.rs`.
+    pub(super) fn taken_up(
+        files: &Files,
+        file: Arc<dyn File>,
+        number: u32,
+        tail: u64,
+        reserved: u64,
+    ) -> Self {
+        Self {
+            place: files.place(number),
+            files: files.clone(),
+            file,
+            number,
+            tail,
+            reserved,
+            durable: 0,
+            slot: None,
+            hinted: tail,
+            fork: fork_generation(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Gives the segment its name.
+    pub fn link(&self) -> Result<()> {
+        if self.files.disk.link(&*self.file, &segment_path(self.number))? {
+            return Ok(());
+        }
+        Err(Error::damaged("a segment with a number that was just drawn exists", self.number, 0)
+            .path(segment_path(self.number)))
+    }
+
+    /// The segment's number.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// The file, for who syncs it while the appender goes on.
+    pub fn file(&self) -> &Arc<dyn File> {
+        &self.file
+    }
+
+    /// Where headers of this segment stand.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// First byte that belongs to no record.
+    pub fn tail(&self) -> u64 {
+        self.tail
+    }
+
+    /// Whether it was made by this process, and not by a parent that forked.
+    pub fn is_ours(&self) -> bool {
+        self.fork == fork_generation()
+    }
+
+    /// Whether records of `bytes` fit before the segment reaches `target`. A fresh segment takes
+    /// anything whose header can be located.
+    pub fn fits(&self, bytes: u64, target: u64) -> bool {
+        let end = self.tail.saturating_add(bytes);
+        end <= target.min(SEGMENT_BYTES_MAX) || self.tail == HEAD_BYTES
+    }
+
+    /// The location of a header of this segment.
+    pub fn location(&self, offset: u64) -> Result<Location> {
+        Location::new(self.number, offset).ok_or_else(|| {
+            Error::new(ErrorKind::Limit, "a record would stand too far into its segment")
+                .expected(format!("an offset below {SEGMENT_BYTES_MAX}"))
+                .found(offset)
+        })
+    }
+
+    /// A batch of records to go behind the last one.
+    pub fn batch(&mut self) -> Batch {
+        Batch::new(self.place, self.tail, std::mem::take(&mut self.buffer))
+    }
+
+    /// Gives a batch's buffer back.
+    pub fn recycle(&mut self, batch: Batch) {
+        let buffer = batch.into_buffer();
+        if buffer.capacity() <= 4 * MIB as usize {
+            self.buffer = buffer;
+        }
+    }
+
+    /// Asks for space up to `end`, in growing steps.
+    pub fn reserve_to(&mut self, end: u64) -> Result<()> {
+        if end <= self.reserved {
+            return Ok(());
+        }
+        let step = if self.tail == HEAD_BYTES {
+            0
+        } else {
+            (self.tail / 8).clamp(RESERVE_BYTES_MIN, RESERVE_BYTES_MAX)
+        };
+        let wanted =
+            end.max(self.reserved.saturating_add(step)).next_multiple_of(RESERVE_BYTES_MIN);
+        let got = match self.file.reserve(self.reserved, wanted, Reserve::Ahead) {
+            // Near a full disk the long step may fail where what is needed still fits.
+            Err(error) if error.kind() == ErrorKind::NoSpace && wanted > end => {
+                self.file.reserve(self.reserved, end, Reserve::Ahead)?;
+                end
+            }
+            other => other.map(|()| wanted)?,
+        };
+        self.reserved = got;
+        Ok(())
+    }
+
+    /// Appends the batch: its records are in the log, pending.
+    pub fn append(&mut self, batch: &Batch, control: &Control) -> Result<()> {
+        debug_assert_eq!(batch.start(), self.tail, "a batch belongs to the tail it was begun at");
+        self.reserve_to(batch.tail())?;
+        self.file.write_at(batch.bytes(), batch.start())?;
+        self.advance(batch.records().last(), batch.tail(), control);
+        Ok(())
+    }
+
+    /// Moves the tail behind what has been written.
+    pub fn advance(&mut self, last: Option<&Placed>, tail: u64, control: &Control) {
+        control.count_appended(tail - self.tail);
+        self.tail = tail;
+        self.reserved = self.reserved.max(tail);
+        if let (Some(slot), Some(last)) = (self.slot, last)
+            && last.offset.saturating_sub(self.hinted) >= HINT_LAG_BYTES
+            && let Some(location) = Location::new(self.number, last.offset)
+        {
+            self.hinted = last.offset;
+            control.move_open(slot, location);
+        }
+    }
+
+    /// Sets the state byte of these records of an appended batch.
+    pub fn publish(&self, batch: &mut Batch, records: &[usize]) -> Result<()> {
+        for &record in records {
+            batch.mark_published(record);
+        }
+        for range in batch.state_ranges(records) {
+            self.file.write_at(batch.slice(&range), range.start)?;
+        }
+        Ok(())
+    }
+
+    /// Makes everything appended durable, and the segment's name the first time.
+    pub fn sync(&mut self) -> Result<()> {
+        let tail = self.tail;
+        self.file.sync_data()?;
+        if self.durable == 0 {
+            self.files.disk.sync_dir(SEGMENTS_DIR)?;
+        }
+        self.durable = tail;
+        Ok(())
+    }
+
+    /// Notes in the segment that all below `durable` is: recovery need not verify it.
+    pub fn note_durable(&mut self, durable: u64, control: &Control) -> Result<()> {
+        let mut batch = self.batch();
+        let mut digest = [0; 32];
+        digest[..8].copy_from_slice(&durable.to_le_bytes());
+        batch.push(Kind::DurablePoint, &[], 0, digest);
+        let appended = self.append(&batch, control);
+        self.recycle(batch);
+        appended
+    }
+
+    /// Bytes of a durable point.
+    pub const DURABLE_POINT_BYTES: u64 = HEADER_BYTES;
+}

@@ -1,0 +1,174 @@
+//! What a segment says about itself: its footer where there is one, else a walk.
+#![forbid(unsafe_code)]
+
+use super::files::{Files, segment_path};
+use super::scan::{Scan, Scanned};
+use crate::disk::{Access, Map};
+use crate::error::{Error, Result};
+use crate::format::record::{
+    HEADER_BYTES, Header, Kind, PIN_BYTES, Place, RawPin, STATE_OFFSET, State,
+};
+use crate::format::segment::{ENTRY_BYTES, Entry, TRAILER_BYTES, Trailer};
+use std::sync::Arc;
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
+
+/// The end of a sealed segment.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// Its trailer.
+    pub trailer: Trailer,
+    /// Bytes below this are proved to have been durable.
+    pub durable: u64,
+    /// Whether a durable point follows the trailer: then all of the segment is durable.
+    pub is_confirmed: bool,
+}
+
+/// The trailer of a segment, if it is sealed.
+pub fn end_of(map: &Map, files: &Files, number: u32) -> Option<End> {
+    let trailer_at = |at: u64| {
+        let trailer: Trailer = zerocopy::transmute!(map.read_block(at)?);
+        trailer.is_valid(number, at).then_some(trailer)
+    };
+    let last = map.len().checked_sub(TRAILER_BYTES)?;
+    if let Some(trailer) = trailer_at(last) {
+        let durable = trailer.durable_bytes.get().min(trailer.entries_offset.get());
+        return Some(End { trailer, durable, is_confirmed: false });
+    }
+    let point = record_at(map, files.place(number), last)?;
+    if point.kind != Kind::DurablePoint || durable_offset(&point) < last {
+        return None;
+    }
+    let trailer = trailer_at(last.checked_sub(TRAILER_BYTES)?)?;
+    Some(End { trailer, durable: last, is_confirmed: true })
+}
+
+/// Whether a segment is sealed.
+pub fn is_sealed(map: &Map, files: &Files, number: u32) -> bool {
+    end_of(map, files, number).is_some()
+}
+
+/// The valid header at an offset, if there is one.
+pub fn record_at(map: &Map, place: Place, offset: u64) -> Option<Header> {
+    Header::decode(&map.read_block(offset)?, place, offset)
+}
+
+/// The offset below which a durable point vouches.
+fn durable_offset(point: &Header) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|i| point.digest[i]))
+}
+
+/// What a segment holds.
+#[derive(Debug)]
+pub struct Facts {
+    /// Its number.
+    pub number: u32,
+    /// Its bytes.
+    pub map: Arc<Map>,
+    /// Its records, durable points left out, in order of their offsets.
+    pub records: Vec<Entry>,
+    /// Whether it has a footer.
+    pub is_sealed: bool,
+    /// What stands below is proved to have been durable.
+    pub durable: u64,
+}
+
+/// Reads the footer of a segment, or walks it where there is none or it does not check.
+///
+/// # Errors
+/// `Damaged` when the file is not a segment of this store.
+pub fn read_facts(files: &Files, number: u32) -> Result<Option<Facts>> {
+    let Some(file) = files.open(number, Access::Read)? else { return Ok(None) };
+    files.check_head(&*file, number)?;
+    let map = Arc::new(file.map(file.len()?, Access::Read)?);
+    let end = end_of(&map, files, number);
+    let listed = end.and_then(|end| read_footer(&map, files, number, &end.trailer));
+    let is_sealed = listed.is_some();
+    let (records, durable) = match (listed, end) {
+        (Some(records), Some(end)) => (records, end.durable),
+        _ => walk(&map, files, number, 0),
+    };
+    Ok(Some(Facts { number, map, records, is_sealed, durable }))
+}
+
+/// The entries of a footer, or `None` if anything about them is wrong.
+fn read_footer(map: &Map, files: &Files, number: u32, trailer: &Trailer) -> Option<Vec<Entry>> {
+    let count = usize::try_from(trailer.entry_count.get()).ok()?;
+    let offset = trailer.entries_offset.get();
+    if trailer.entry_count.get().checked_mul(ENTRY_BYTES)? > map.len() {
+        return None;
+    }
+    let mut entries = vec![Entry::new_zeroed(); count];
+    if !map.copy_to(offset, entries.as_mut_bytes()) || !trailer.vouches_for(entries.as_bytes()) {
+        return None;
+    }
+    let digest_bytes = files.digest_bytes();
+    for entry in &mut entries {
+        let header = entry.header()?;
+        let end = entry.offset().checked_add(header.record_bytes(digest_bytes))?;
+        if end > offset {
+            return None;
+        }
+        if header.state == State::Pending {
+            // Somebody who relied on it may have published it while the segment was being sealed.
+            let state = record_at(map, files.place(number), entry.offset())?.state;
+            entry.state = state as u8;
+        }
+    }
+    Some(entries)
+}
+
+/// Walks a segment from an offset: its records, and what its durable points prove.
+pub fn walk(map: &Map, files: &Files, number: u32, from: u64) -> (Vec<Entry>, u64) {
+    let mut durable = 0;
+    let mut records = Vec::new();
+    for found in Scan::new(map, files.place(number), files.digest_bytes(), from) {
+        if found.header.kind == Kind::DurablePoint {
+            durable = durable_offset(&found.header).min(found.offset).max(durable);
+        } else {
+            records.push(Entry::new(&found.header, found.offset, held_by(map, &found)));
+        }
+    }
+    (records, durable)
+}
+
+/// The number that a pin holds; 0 for other records, and for a pin whose body does not check.
+fn held_by(map: &Map, found: &Scanned) -> u64 {
+    if found.header.kind != Kind::Pin || found.header.body_len != PIN_BYTES {
+        return 0;
+    }
+    let mut pin = RawPin::new_zeroed();
+    let whole = map.copy_to(found.offset + HEADER_BYTES, pin.as_mut_bytes());
+    if whole && pin.is_valid(&found.header.digest) { pin.held.get() } else { 0 }
+}
+
+/// Sets the state byte of a record that the index names, in whoever's segment it stands.
+///
+/// A sealed segment needs it no more (spec/CONCURRENCY.md, publishing), and `false` says that there
+/// was none to set.
+pub fn publish_foreign(files: &Files, number: u32, offset: u64) -> Result<bool> {
+    let file = match files.open(number, Access::Write) {
+        Ok(Some(file)) => file,
+        Ok(None) => return Ok(false),
+        Err(error) if error.kind() == crate::ErrorKind::Permission => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let mut block = [0; 64];
+    let read = file.read_at(&mut block, offset)?;
+    let header =
+        (read == 64).then(|| Header::decode(&block, files.place(number), offset)).flatten();
+    match header {
+        Some(header) if header.state == State::Pending => {
+            file.write_at(&[State::Published as u8], offset + STATE_OFFSET)?;
+            Ok(true)
+        }
+        Some(_) => Ok(false),
+        None => Err(Error::damaged("the index names a record that is not there", number, offset)
+            .path(segment_path(number))),
+    }
+}
+
+/// The pin in a record's body, if it checks.
+pub fn pin_of(body: &[u8], digest: &[u8; 32]) -> Option<RawPin> {
+    let pin = RawPin::read_from_bytes(body).ok()?;
+    pin.is_valid(digest).then_some(pin)
+}

@@ -1,0 +1,65 @@
+//! The walk over the records of a segment that has no footer to go by.
+//!
+//! At every 64-byte step it looks for a valid header and goes on behind the record that it finds, so
+//! gaps, damage and the leavings of dead appenders are passed alike. A header is bound to its place
+//! by its checksum, so bytes inside a payload are never taken for one.
+#![forbid(unsafe_code)]
+
+use crate::disk::Map;
+use crate::format::record::{Header, MAGIC, Place};
+use crate::format::segment::HEAD_BYTES;
+use crate::units::STEP_BYTES;
+
+/// A record met on a walk.
+#[derive(Clone, Copy, Debug)]
+pub struct Scanned {
+    /// Offset of its header.
+    pub offset: u64,
+    /// The header.
+    pub header: Header,
+    /// Offset behind the record.
+    pub end: u64,
+}
+
+/// A walk over the mapped bytes of a segment, from an offset to another.
+#[derive(Debug)]
+pub struct Scan<'m> {
+    map: &'m Map,
+    place: Place,
+    digest_bytes: u64,
+    at: u64,
+    end: u64,
+}
+
+impl<'m> Scan<'m> {
+    /// Walks from `from` (or the first record) to the end of the mapping.
+    pub fn new(map: &'m Map, place: Place, digest_bytes: u64, from: u64) -> Self {
+        let at = from.max(HEAD_BYTES).next_multiple_of(STEP_BYTES);
+        Self { map, place, digest_bytes, at, end: map.len() }
+    }
+
+    fn record_at(&self, offset: u64) -> Option<Scanned> {
+        let block = self.map.read_block(offset)?;
+        if block[..4] != MAGIC.to_le_bytes() {
+            return None;
+        }
+        let header = Header::decode(&block, self.place, offset)?;
+        let end = offset.checked_add(header.record_bytes(self.digest_bytes))?;
+        (end <= self.end).then_some(Scanned { offset, header, end })
+    }
+}
+
+impl Iterator for Scan<'_> {
+    type Item = Scanned;
+
+    fn next(&mut self) -> Option<Scanned> {
+        while self.at + STEP_BYTES <= self.end {
+            if let Some(found) = self.record_at(self.at) {
+                self.at = found.end;
+                return Some(found);
+            }
+            self.at += STEP_BYTES;
+        }
+        None
+    }
+}

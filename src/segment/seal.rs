@@ -1,0 +1,118 @@
+//! Sealing: the footer that makes a segment cheap to read and ends its life as an open one.
+//!
+//! I1  Only who has the appender seals, and after its last publish; so a record of a sealed segment
+//!     that the index does not name will never be named.
+//! I2  The footer says how much was durable before it was written; above that it proves nothing.
+//! I3  The file is cut to its records before the footer goes behind them, never below one.
+//!
+//! Death: after the cut, an open segment without reserved space; inside the footer, bytes that are no
+//! record, which the next appender passes over.
+#![forbid(unsafe_code)]
+
+use super::appender::Appender;
+use super::files::{Files, SEGMENTS_DIR, segment_path};
+use super::read::{end_of, walk};
+use crate::control::Control;
+use crate::disk::{Access, File};
+use crate::error::{Error, Result};
+use crate::format::record::{Header, Kind, STATE_OFFSET, State};
+use crate::format::segment::{ENTRY_BYTES, Entry, Trailer};
+use crate::format::word::Location;
+use zerocopy::IntoBytes;
+
+/// Mode of a segment that nobody writes to any more.
+const MODE_FINISHED: u32 = 0o400;
+
+impl Appender {
+    /// Seals the segment. `is_named` tells whether the index names the record at a location.
+    ///
+    /// With `durable`, all of it is made durable first and the footer proves it.
+    pub fn seal(
+        mut self,
+        control: &Control,
+        durable: bool,
+        is_named: &dyn Fn(&Header, Location) -> Result<bool>,
+    ) -> Result<()> {
+        let mut entries = self.list()?;
+        self.publish_named(&mut entries, is_named)?;
+        if durable {
+            self.sync()?;
+        }
+        self.write_footer(&entries)?;
+        if let Some(slot) = self.slot.take() {
+            control.forget_open(slot, self.number);
+        }
+        if durable {
+            confirm(&self.files, self.number, &*self.file)?;
+        }
+        Ok(())
+    }
+
+    fn list(&self) -> Result<Vec<Entry>> {
+        let map = self.file.map(self.tail, Access::Read)?;
+        Ok(walk(&map, &self.files, self.number, 0).0)
+    }
+
+    fn publish_named(
+        &self,
+        entries: &mut [Entry],
+        is_named: &dyn Fn(&Header, Location) -> Result<bool>,
+    ) -> Result<()> {
+        for entry in entries {
+            let Some(header) = entry.header() else { continue };
+            let location = self.location(entry.offset())?;
+            if header.state == State::Pending && is_named(&header, location)? {
+                self.file.write_at(&[State::Published as u8], entry.offset() + STATE_OFFSET)?;
+                entry.state = State::Published as u8;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_footer(&self, entries: &[Entry]) -> Result<()> {
+        let durable = self.durable.min(self.tail);
+        let trailer = Trailer::new(self.number, self.tail, entries, durable);
+        let mut footer = Vec::with_capacity((entries.len() + 1) * ENTRY_BYTES as usize);
+        footer.extend_from_slice(entries.as_bytes());
+        footer.extend_from_slice(trailer.as_bytes());
+        self.file.set_len(self.tail)?;
+        self.file.write_at(&footer, self.tail)
+    }
+}
+
+/// Makes a sealed segment durable and says so behind its trailer; `false` if it is not sealed.
+pub fn confirm_sealed(files: &Files, number: u32) -> Result<bool> {
+    let Some(file) = files.open(number, Access::Read)? else { return Ok(true) };
+    let map = file.map(file.len()?, Access::Read)?;
+    match end_of(&map, files, number) {
+        None => Ok(false),
+        Some(end) if end.is_confirmed => Ok(true),
+        Some(_) => {
+            drop(file);
+            let Some(file) = files.open(number, Access::Write)? else { return Ok(true) };
+            file.sync_data()?;
+            confirm(files, number, &*file)?;
+            Ok(true)
+        }
+    }
+}
+
+/// Writes the durable point behind the trailer of a sealed segment that has been synced. Two who do
+/// it at once write the same bytes to the same place.
+fn confirm(files: &Files, number: u32, file: &dyn File) -> Result<()> {
+    file.sync_data()?;
+    let map = file.map(file.len()?, Access::Read)?;
+    let Some(end) = end_of(&map, files, number) else {
+        return Err(Error::damaged("a sealed segment has lost its trailer", number, map.len())
+            .path(segment_path(number)));
+    };
+    if !end.is_confirmed {
+        let at = map.len();
+        let mut digest = [0; 32];
+        digest[..8].copy_from_slice(&at.to_le_bytes());
+        let point = Header::pending(Kind::DurablePoint, 0, 0, digest);
+        file.write_at(&point.encode(files.place(number), at), at)?;
+    }
+    files.disk.sync_dir(SEGMENTS_DIR)?;
+    file.set_mode(MODE_FINISHED)
+}

@@ -1,0 +1,203 @@
+//! The process's table of mapped segments.
+//!
+//! I1  A mapping never reaches past what its file holds when it is made.
+//! I2  A mapping lives until its last view is gone: views hold it by `Arc`, guards by epoch.
+//! I3  A lookup of a mapped segment is two loads; no lock, no reference count.
+//!
+//! A segment that has grown past its mapping is mapped again; the old mapping stays with its views.
+//! Files are closed after mapping. Mappings of unlinked segments go when `unlink_epoch` has moved,
+//! idle ones when the limit is reached.
+#![forbid(unsafe_code)]
+
+use super::files::Files;
+use crate::disk::{Access, Map};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::{Header, Place};
+use crate::format::word::Location;
+use crate::sync::epoch::{Guard, Pinned, Slot};
+use crate::sync::{AtomicU64, Ordering};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+
+const LEAF_BITS: u32 = 14;
+const LEAF_SLOTS: usize = 1 << LEAF_BITS;
+
+/// A mapped segment.
+#[derive(Debug)]
+pub struct Mapped {
+    /// Its number.
+    pub number: u32,
+    /// Its bytes, as far as the file held them.
+    pub map: Map,
+    place: Place,
+}
+
+impl Mapped {
+    /// The valid header at an offset.
+    #[inline]
+    pub fn header(&self, offset: u64) -> Option<Header> {
+        Header::decode(&self.map.read_block(offset)?, self.place, offset)
+    }
+}
+
+type Leaf = Box<[Slot<Mapped>]>;
+
+/// All segments that this process has mapped.
+pub struct SegmentSet {
+    files: Files,
+    leaves: Box<[OnceLock<Leaf>]>,
+    /// Numbers of the mapped segments, oldest first.
+    mapped: Mutex<VecDeque<u32>>,
+    limit: usize,
+    unlink_epoch: AtomicU64,
+}
+
+impl SegmentSet {
+    /// An empty table that keeps at most `limit` mappings, views aside.
+    pub fn new(files: Files, limit: usize, unlink_epoch: u64) -> Self {
+        let leaves =
+            (0..(Location::SEGMENT_MAX as usize + 1) / LEAF_SLOTS).map(|_| OnceLock::new());
+        Self {
+            files,
+            leaves: leaves.collect(),
+            mapped: Mutex::new(VecDeque::new()),
+            limit: limit.max(1),
+            unlink_epoch: AtomicU64::new(unlink_epoch),
+        }
+    }
+
+    /// The files behind it.
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// How many segments are mapped.
+    pub fn mapped_count(&self) -> usize {
+        self.mapped_list().len()
+    }
+
+    fn mapped_list(&self) -> MutexGuard<'_, VecDeque<u32>> {
+        // A panic while it was held leaves a list that is at worst short of an entry.
+        self.mapped.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    #[inline]
+    fn leaf(&self, segment: u32) -> Option<&Slot<Mapped>> {
+        let leaf = self.leaves.get((segment >> LEAF_BITS) as usize)?.get()?;
+        leaf.get(segment as usize & (LEAF_SLOTS - 1))
+    }
+
+    /// A segment whose mapping reaches `end`, mapped anew if need be; `None` if there is no file.
+    ///
+    /// # Errors
+    /// `Damaged` when the file is shorter than `end`.
+    #[inline]
+    pub fn get<'g>(
+        &self,
+        segment: u32,
+        end: u64,
+        guard: &'g Guard,
+    ) -> Result<Option<Pinned<'g, Mapped>>> {
+        match self.leaf(segment).and_then(|slot| slot.get(guard)) {
+            Some(mapped) if mapped.as_ref().map.len() >= end => Ok(Some(mapped)),
+            _ => self.map_segment(segment, end, guard),
+        }
+    }
+
+    /// The segment if it is mapped already.
+    #[inline]
+    pub fn peek<'g>(&self, segment: u32, guard: &'g Guard) -> Option<Pinned<'g, Mapped>> {
+        self.leaf(segment)?.get(guard)
+    }
+
+    #[cold]
+    fn map_segment<'g>(
+        &self,
+        segment: u32,
+        end: u64,
+        guard: &'g Guard,
+    ) -> Result<Option<Pinned<'g, Mapped>>> {
+        let mut list = self.mapped_list();
+        let leaf = &self.leaves[(segment >> LEAF_BITS) as usize % self.leaves.len()];
+        let slots = leaf.get_or_init(|| (0..LEAF_SLOTS).map(|_| Slot::new()).collect());
+        let slot = &slots[segment as usize & (LEAF_SLOTS - 1)];
+        // Another thread may have been faster.
+        if let Some(mapped) = slot.get(guard).filter(|mapped| mapped.as_ref().map.len() >= end) {
+            return Ok(Some(mapped));
+        }
+        let Some(file) = self.files.open(segment, Access::Read)? else { return Ok(None) };
+        self.files.check_head(&*file, segment)?;
+        let len = file.len()?;
+        if len < end {
+            return Err(Error::damaged(
+                "a segment is shorter than the records in it",
+                segment,
+                len,
+            )
+            .path(super::segment_path(segment))
+            .expected(format!("at least {end} bytes"))
+            .found(format!("{len} bytes")));
+        }
+        let known = slot.get(guard).is_some();
+        if !known && list.len() >= self.limit {
+            self.drop_idle(&mut list, self.limit.div_ceil(8), guard);
+        }
+        let map = match file.map(len, Access::Read) {
+            Err(error) if error.kind() == ErrorKind::Limit => {
+                let all = list.len();
+                self.drop_idle(&mut list, all, guard);
+                file.map(len, Access::Read)?
+            }
+            other => other?,
+        };
+        let place = self.files.place(segment);
+        slot.replace(Some(Arc::new(Mapped { number: segment, map, place })), guard);
+        if !known {
+            list.push_back(segment);
+        }
+        Ok(slot.get(guard))
+    }
+
+    /// Drops up to `count` mappings that no view holds, the longest mapped first.
+    fn drop_idle(&self, list: &mut VecDeque<u32>, count: usize, guard: &Guard) {
+        let mut dropped = 0;
+        list.retain(|&segment| {
+            let idle =
+                dropped < count && self.leaf(segment).is_some_and(|slot| slot.is_unshared(guard));
+            if idle && let Some(slot) = self.leaf(segment) {
+                slot.replace(None, guard);
+                dropped += 1;
+            }
+            !idle
+        });
+    }
+
+    /// Forgets the mappings of segments that have been unlinked, when the epoch says there are some.
+    #[inline]
+    pub fn note_unlinks(&self, epoch: u64, guard: &Guard) {
+        if self.unlink_epoch.load(Ordering::Relaxed) != epoch {
+            self.drop_unlinked(epoch, guard);
+        }
+    }
+
+    #[cold]
+    fn drop_unlinked(&self, epoch: u64, guard: &Guard) {
+        let mut list = self.mapped_list();
+        let Ok(present) = self.files.list() else { return };
+        list.retain(|segment| {
+            let kept = present.binary_search(segment).is_ok();
+            if !kept && let Some(slot) = self.leaf(*segment) {
+                slot.replace(None, guard);
+            }
+            kept
+        });
+        // Stored last: whoever sees it finds the table clean.
+        self.unlink_epoch.store(epoch, Ordering::Release);
+    }
+}
+
+impl std::fmt::Debug for SegmentSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SegmentSet").field("mapped", &self.mapped_count()).finish_non_exhaustive()
+    }
+}

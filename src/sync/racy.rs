@@ -1,0 +1,92 @@
+//! Bytes that somebody else may be writing: they are only ever copied out.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// A range of memory that other threads may write while it is read.
+#[derive(Clone, Copy)]
+pub struct Racy<'a> {
+    pointer: *const u8,
+    len: usize,
+    memory: PhantomData<&'a u8>,
+}
+
+// SAFETY: it is only read, byte by byte, without any claim about its contents.
+unsafe impl Send for Racy<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Racy<'_> {}
+
+impl Racy<'_> {
+    /// The `len` bytes at `pointer`.
+    ///
+    /// # Safety
+    /// They must stay mapped and readable for the lifetime.
+    pub unsafe fn new(pointer: *const u8, len: usize) -> Self {
+        Self { pointer, len, memory: PhantomData }
+    }
+
+    /// Number of bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// A part of them.
+    pub fn part(&self, range: Range<usize>) -> Self {
+        assert!(range.start <= range.end && range.end <= self.len, "part of the memory");
+        // SAFETY: the range was just checked to lie inside.
+        Self {
+            pointer: unsafe { self.pointer.add(range.start) },
+            len: range.len(),
+            memory: PhantomData,
+        }
+    }
+
+    /// Copies the bytes at `at` out, whatever they are at this moment.
+    pub fn copy_to(&self, at: usize, buffer: &mut [u8]) {
+        assert!(
+            at.checked_add(buffer.len()).is_some_and(|end| end <= self.len),
+            "inside the memory"
+        );
+        // SAFETY: the bounds were just checked, and the memory is readable by the contract of `new`.
+        unsafe { copy_volatile(self.pointer.add(at), buffer) }
+    }
+}
+
+/// Copies by volatile loads of machine words, which the compiler may neither invent nor repeat, so
+/// that what lands in `buffer` is one value per word whatever a racing writer does.
+///
+/// # Safety
+/// `from` must be readable for `buffer.len()` bytes.
+unsafe fn copy_volatile(from: *const u8, buffer: &mut [u8]) {
+    let mut words = buffer.chunks_exact_mut(8);
+    let mut at = 0;
+    for word in &mut words {
+        // SAFETY: inside the memory, by the contract; unaligned words are read through an array.
+        let value = unsafe { from.add(at).cast::<[u8; 8]>().read_volatile() };
+        word.copy_from_slice(&value);
+        at += 8;
+    }
+    for byte in words.into_remainder() {
+        // SAFETY: as above.
+        *byte = unsafe { from.add(at).read_volatile() };
+        at += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_copied_at_any_alignment() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        // SAFETY: `bytes` outlives it.
+        let racy = unsafe { Racy::new(bytes.as_ptr(), bytes.len()) };
+        for start in 0..17 {
+            let part = racy.part(start..256 - start);
+            let mut copy = vec![0; part.len() - 3];
+            part.copy_to(3, &mut copy);
+            assert_eq!(copy, &bytes[start + 3..256 - start]);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Walking over all blobs or refs, lazily, while others go on changing them.
+#![forbid(unsafe_code)]
+
+use crate::engine::Engine;
+use crate::entry::Entry;
+use crate::error::Result;
+use crate::format::word::{Location, Word};
+use crate::id::Key;
+use crate::index::Cursor;
+use crate::stat::BlobStat;
+use crate::sync::epoch::{Guard, pin};
+use std::sync::Arc;
+
+/// A walk over the live words of the index.
+struct Walk {
+    engine: Arc<Engine>,
+    cursor: Option<Cursor>,
+    found: Vec<(Key, Word)>,
+    wants_refs: bool,
+}
+
+impl Walk {
+    fn new(engine: Arc<Engine>, wants_refs: bool) -> Self {
+        Self { engine, cursor: Some(Cursor::default()), found: Vec::new(), wants_refs }
+    }
+
+    /// The next live word of the wanted kind.
+    fn next(&mut self, guard: &Guard) -> Result<Option<(Key, Word)>> {
+        loop {
+            while let Some((key, word)) = self.found.pop() {
+                if word.is_live() && word.is_ref() == self.wants_refs {
+                    return Ok(Some((key, word)));
+                }
+            }
+            let Some(from) = self.cursor else { return Ok(None) };
+            // Should the step fail, the walk is over: it would fail again for ever.
+            self.cursor = None;
+            self.cursor = self.engine.index(guard).scan(from, &mut self.found)?;
+        }
+    }
+}
+
+/// All blobs of a store; see [`Store::blobs`](crate::Store::blobs).
+pub struct Blobs(Walk);
+
+impl Blobs {
+    pub(crate) fn new(engine: Arc<Engine>) -> Self {
+        Self(Walk::new(engine, false))
+    }
+}
+
+impl Iterator for Blobs {
+    type Item = Result<BlobStat>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let guard = pin();
+        let engine = self.0.engine.clone();
+        engine.enter(&guard);
+        loop {
+            let (key, word) = match self.0.next(&guard).transpose()? {
+                Ok(next) => next,
+                Err(error) => return Some(Err(error)),
+            };
+            match engine.stat_at(key, word.location(), &guard).transpose() {
+                Some(stat) => return Some(stat),
+                // Removed meanwhile.
+                None => continue,
+            }
+        }
+    }
+}
+
+/// All refs of one namespace, or of all; see [`Refs::iter`](crate::Refs::iter).
+pub struct RefIter {
+    walk: Walk,
+    namespace: Option<String>,
+}
+
+impl RefIter {
+    pub(crate) fn new(engine: Arc<Engine>, namespace: Option<&str>) -> Self {
+        Self { walk: Walk::new(engine, true), namespace: namespace.map(Into::into) }
+    }
+
+    fn entry_at(&self, key: Key, location: Location, guard: &Guard) -> Result<Option<Entry>> {
+        let engine = &self.walk.engine;
+        let found = match engine.read(location, guard)? {
+            Some(found) => found,
+            None => match engine.find(key, guard)? {
+                Some((_, found)) => found,
+                None => return Ok(None),
+            },
+        };
+        let body = engine.ref_body(&found, guard)?;
+        if self.namespace.as_ref().is_some_and(|namespace| *namespace != body.namespace) {
+            return Ok(None);
+        }
+        engine.visible(found.header.kind, found.header.sequence, body, guard)
+    }
+}
+
+impl Iterator for RefIter {
+    type Item = Result<Entry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let guard = pin();
+        self.walk.engine.enter(&guard);
+        loop {
+            let (key, word) = match self.walk.next(&guard).transpose()? {
+                Ok(next) => next,
+                Err(error) => return Some(Err(error)),
+            };
+            if let Some(entry) = self.entry_at(key, word.location(), &guard).transpose() {
+                return Some(entry);
+            }
+        }
+    }
+}
