@@ -1,4 +1,5 @@
 //! spec/FORMAT.md against the code: every structure, constant and code is in both, and the same.
+#![forbid(unsafe_code)]
 
 mod document;
 

@@ -1,4 +1,5 @@
 //! spec/FORMAT.md, taken apart: headings, tables, diagrams.
+#![forbid(unsafe_code)]
 
 /// A row of a structure's table.
 #[derive(Clone, Debug, PartialEq, Eq)]
