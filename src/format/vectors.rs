@@ -1,4 +1,5 @@
 //! Every structure against spec/vectors/structures.txt, which another implementation made.
+#![forbid(unsafe_code)]
 
 use super::record::{Header, Kind, Place, RawPin, State, alignment, header_offset, record_bytes};
 use super::refs::{RefBody, pin_key, ref_digest, ref_key};

@@ -1,4 +1,5 @@
 //! Headers against those of NumPy (spec/vectors/npy.txt), and bytes that are no headers.
+#![forbid(unsafe_code)]
 
 use super::*;
 use proptest::prelude::*;
