@@ -9,3 +9,5 @@ pub mod word;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
