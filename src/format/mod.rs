@@ -1,4 +1,5 @@
 //! What stands in the files, as pure functions of bytes (spec/FORMAT.md).
+#![forbid(unsafe_code)]
 
 pub mod control;
 pub mod record;
