@@ -9,4 +9,8 @@ pub mod superblock;
 pub mod word;
 
 #[cfg(test)]
+mod spec;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;

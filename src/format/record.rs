@@ -195,6 +195,28 @@ impl Header {
         })
     }
 
+    /// The length of the body, if these bytes are the valid header of the blob with this digest: what
+    /// [`Header::decode`] and a comparison find, without taking the header apart.
+    #[inline]
+    pub fn blob_body_len(
+        bytes: &[u8; 64],
+        place: Place,
+        offset: u64,
+        digest: &[u8; 32],
+    ) -> Option<u64> {
+        let mut raw: RawHeader = zerocopy::transmute!(*bytes);
+        let (checksum, state) = (raw.checksum.get(), raw.state);
+        raw.checksum = U64::new(0);
+        raw.state = 0;
+        let is_blob = raw.magic.get() == MAGIC
+            && raw.kind == Kind::Blob as u8
+            && raw.encoding == 0
+            && State::from_code(state).is_some()
+            && raw.digest == *digest
+            && xxh3_64_with_seed(raw.as_bytes(), place.seed(offset)) == checksum;
+        is_blob.then_some(raw.body_len.get()).filter(|&len| len <= BODY_BYTES_MAX)
+    }
+
     /// Bytes from the header to the end of the record: header, body, chunk digests of `digest_bytes`
     /// each, rounded up to a step.
     #[inline]

@@ -70,6 +70,21 @@ impl<T: Tables> Index<T> {
         self.attempt(|root| self.look(root, key))
     }
 
+    /// The live word of `key`, if one look at the current table finds it; `None` says nothing. It is
+    /// what [`lookup`](Self::lookup) would have found at that moment: a word that is not frozen is not
+    /// in the next table yet.
+    #[inline]
+    pub fn glance(&self, key: Key) -> Option<Word> {
+        let root = self.tables.root_load();
+        if root.is_migrating() {
+            return None;
+        }
+        let table = self.current(root).ok()?;
+        let Find::At(at) = table.find(canonical(key)) else { return None };
+        let word = Word(table.words().load(at));
+        (word.is_live() && !word.has(Word::FROZEN)).then_some(word)
+    }
+
     #[inline]
     fn look(&self, root: Root, key: Key) -> Step<Seen> {
         if root.is_migrating() {

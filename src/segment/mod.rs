@@ -11,7 +11,7 @@ mod seal;
 mod set;
 
 pub use appender::Appender;
-pub use batch::{Batch, Placed, bound};
+pub use batch::{Batch, bound};
 pub use files::{Files, SEGMENTS_DIR, segment_path};
 pub use read::{Facts, is_sealed, pin_of, publish_foreign, read_facts};
 pub use scan::{Scan, Scanned};

@@ -34,11 +34,8 @@ impl Racy<'_> {
     pub fn part(&self, range: Range<usize>) -> Self {
         assert!(range.start <= range.end && range.end <= self.len, "part of the memory");
         // SAFETY: the range was just checked to lie inside.
-        Self {
-            pointer: unsafe { self.pointer.add(range.start) },
-            len: range.len(),
-            memory: PhantomData,
-        }
+        let pointer = unsafe { self.pointer.add(range.start) };
+        Self { pointer, len: range.len(), memory: PhantomData }
     }
 
     /// Copies the bytes at `at` out, whatever they are at this moment.
