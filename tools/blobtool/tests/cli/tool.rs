@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
@@ -122,10 +122,13 @@ impl Ran {
     }
 }
 
-/// Writes all of a child's input, and ends it.
-pub fn feed(child: &mut Child, input: &[u8]) {
+/// Writes a child's input, as far as it wants it, and ends it.
+fn feed(child: &mut Child, input: &[u8]) {
     let mut stdin = child.stdin.take().expect("a pipe");
-    stdin.write_all(input).expect("the child reads");
+    match stdin.write_all(input) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        written => written.expect("a pipe that takes it"),
+    }
 }
 
 /// The documents in lines of JSON; each must carry the version.
