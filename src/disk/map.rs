@@ -50,7 +50,7 @@ pub struct Map {
 // that `&Map` allows is an atomic access or a system call (S3); `slice` and the pointers put the
 // duty on their caller.
 unsafe impl Send for Map {}
-// SAFETY: as above.
+// SAFETY: through a shared `&Map` memory is only touched by atomics and system calls (S3).
 unsafe impl Sync for Map {}
 
 impl Map {
@@ -282,7 +282,7 @@ impl Map {
         if at >= self.len / WORD_BYTES {
             out_of_range(at, self.len);
         }
-        // SAFETY: the word lies within `len`.
+        // SAFETY: it was just checked that the word lies within `len`.
         unsafe { self.word_unchecked(at) }
     }
 

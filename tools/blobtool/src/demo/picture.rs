@@ -15,7 +15,8 @@ pub fn draw<'a>(grid: &Grid, plane: impl Fn(usize) -> Option<&'a [f64]>) -> Vec<
         Some(&cells[middle..middle + grid.edge])
     };
     let rows: Vec<&[f64]> = (0..ROWS).filter_map(cut).collect();
-    let strongest = rows.iter().flat_map(|row| row.iter()).fold(0.0, |max: f64, u| max.max(u.abs()));
+    let strongest =
+        rows.iter().flat_map(|row| row.iter()).fold(0.0, |max: f64, u| max.max(u.abs()));
     let shade = |u: f64| {
         // The root lifts what is faint.
         let share = if strongest > 0.0 { (u.abs() / strongest).sqrt() } else { 0.0 };

@@ -192,7 +192,10 @@ mod tests {
             for slabs in [1, 3, 64] {
                 let grid = Grid::of(bytes, slabs);
                 let total = grid.step_bytes() * u64::from(grid.steps);
-                assert!(bytes < 16 << 20 || total <= bytes && total > bytes / 2, "{bytes}: {grid:?}");
+                assert!(
+                    bytes < 16 << 20 || total <= bytes && total > bytes / 2,
+                    "{bytes}: {grid:?}"
+                );
                 let cells: usize = (0..grid.slabs).map(|slab| grid.planes(slab).len()).sum();
                 assert_eq!((cells, grid.edge % EDGE_UNIT as usize), (grid.edge, 0));
                 assert!((0..grid.slabs).all(|slab| grid.planes(slab).len() >= 2), "{grid:?}");

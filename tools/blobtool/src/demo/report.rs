@@ -148,16 +148,24 @@ fn table(text: &mut String, plan: &Plan, tally: &Tally, report: &Report) {
     let median = quantile(&tally.store_calls, 0.5).as_secs_f64() * 1e3;
     row(
         "in",
-        format!("{rate:.2} GB/s for each writer inside the store ({share:.0} % of a step's time, median {median:.2} ms)"),
+        format!(
+            "{rate:.2} GB/s for each writer inside the store ({share:.0} % of a step's time, median {median:.2} ms)"
+        ),
     );
     let (rate, seen) = (report.read_gb_per_s, human_bytes(report.bytes_seen));
-    row("out", format!("{rate:.2} GB/s for each reader through its statistic; {seen} seen, none copied"));
+    row(
+        "out",
+        format!("{rate:.2} GB/s for each reader through its statistic; {seen} seen, none copied"),
+    );
     let (median, p99) = (report.get_ns_median, report.get_ns_p99);
     row("get", format!("{median:.0} ns for an array of any size (99 of 100 within {p99:.0} ns)"));
     let own = human_bytes(report.reader_own_bytes_max);
     row("memory", format!("{own} of its own, at most, for a reader that sees {bytes}"));
     let (disk, index) = (human_bytes(report.disk_bytes), human_bytes(report.index_bytes));
-    row("disk", format!("{disk} for {} live, and an index of {index}", human_bytes(report.live_bytes)));
+    row(
+        "disk",
+        format!("{disk} for {} live, and an index of {index}", human_bytes(report.live_bytes)),
+    );
     for kill in &report.kills {
         let step = if kill.who.starts_with('w') { "filling" } else { "behind" };
         let back = kill.back_after_ms.map_or_else(|| "-".into(), |ms| format!("{ms:.0} ms"));

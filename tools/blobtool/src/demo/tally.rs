@@ -62,7 +62,10 @@ impl Tally {
                 self.write_time += Duration::from_nanos(*busy_ns);
                 self.store_calls.push(Duration::from_nanos(*store_ns));
             }
-            (Event::Seen { step, bytes, value, busy_ns, get_ns, own_bytes }, Role::Reader(reader)) => {
+            (
+                Event::Seen { step, bytes, value, busy_ns, get_ns, own_bytes },
+                Role::Reader(reader),
+            ) => {
                 self.seen_bytes += bytes;
                 self.read_time += Duration::from_nanos(*busy_ns);
                 self.get_ns.extend(get_ns);

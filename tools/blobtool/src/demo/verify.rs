@@ -92,7 +92,10 @@ fn drift(plan: &Plan, tally: &Tally) -> Outcome<f64> {
     if drift < DRIFT_MAX {
         return Ok(drift);
     }
-    Err(Failure::new(DAMAGED, format!("the energy of the wave moved by {drift:e}: bytes are wrong")))
+    Err(Failure::new(
+        DAMAGED,
+        format!("the energy of the wave moved by {drift:e}: bytes are wrong"),
+    ))
 }
 
 /// Every file is what its blob is, and what the readers saw.
@@ -107,7 +110,10 @@ fn compare(store: &Store, plan: &Plan, files: &[Source], tally: &Tally) -> Outco
             return Err(Failure::new(ERROR, format!("{} {changed}", path.display())));
         }
         if tally.values.get(&(0, index)) != Some(&sum(&blob)) {
-            return Err(Failure::new(DAMAGED, format!("a reader saw other bytes of {}", path.display())));
+            return Err(Failure::new(
+                DAMAGED,
+                format!("a reader saw other bytes of {}", path.display()),
+            ));
         }
     }
     Ok(())

@@ -6,8 +6,8 @@ use super::plan::{Grid, Plan, Work};
 use super::wave::{Slab, Wave, last_plane, pulse};
 use crate::cli::NAMES;
 use crate::exit::{ERROR, Failure, Outcome};
-use drystone::{Blob, Refs, Store};
 use drystone::npy::ArrayHeader;
+use drystone::{Blob, Refs, Store};
 use std::time::{Duration, Instant};
 
 /// A neighbour that was killed is replaced long before this.

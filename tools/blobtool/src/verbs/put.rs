@@ -46,7 +46,8 @@ pub fn run(cli: &Cli, args: &Put) -> Outcome {
             run.report(Failure::new(ERROR, format!("{} is a directory; say -r", file.display())));
         } else {
             let path = (file.as_os_str() != "-").then(|| file.clone());
-            let key = if args.recursive { name_of_file(file, prefix) } else { prefix.map(Vec::from) };
+            let key =
+                if args.recursive { name_of_file(file, prefix) } else { prefix.map(Vec::from) };
             run.put(&Item { path, key })?;
         }
     }
@@ -135,11 +136,8 @@ impl Run<'_> {
         // put again; from standard input that is impossible, and said.
         for _ in 0..8 {
             let id = self.store_bytes(item, false)?;
-            let set = self.store.refs(NAMES).set_with(
-                key,
-                id,
-                &SetOptions::new().durability(durability),
-            );
+            let set =
+                self.store.refs(NAMES).set_with(key, id, &SetOptions::new().durability(durability));
             match set {
                 Ok(_) => return Ok(id),
                 Err(error) if error.kind() == ErrorKind::NotFound && item.path.is_some() => {}
@@ -178,9 +176,8 @@ enum Trouble {
 }
 
 fn entries(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut paths = fs::read_dir(dir)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<io::Result<Vec<_>>>()?;
+    let mut paths =
+        fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
     paths.sort();
     Ok(paths)
 }

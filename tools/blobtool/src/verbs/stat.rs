@@ -45,9 +45,10 @@ fn id_of(store: &Store, target: &Target) -> Outcome<BlobId> {
     }
     match named(store, key_of(target.name.as_deref().unwrap_or_default())?)? {
         Value::Blob(id) => Ok(id),
-        Value::Blobs(ids) => {
-            Err(Failure::new(ERROR, format!("the name stands for {} blobs; see ls --names", ids.len())))
-        }
+        Value::Blobs(ids) => Err(Failure::new(
+            ERROR,
+            format!("the name stands for {} blobs; see ls --names", ids.len()),
+        )),
         Value::Bytes(bytes) => {
             let inline = format!("the name stands for {} bytes, which are no blob", bytes.len());
             Err(Failure::new(ERROR, inline))

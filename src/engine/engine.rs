@@ -2,7 +2,7 @@
 //! The operations in the files beside this one are written against it.
 #![forbid(unsafe_code)]
 
-use crate::appenders::Appenders;
+use super::appenders::Appenders;
 use crate::disk::{Access, Disk, File, LockKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Header, Kind};
