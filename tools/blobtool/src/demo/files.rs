@@ -5,8 +5,9 @@ use super::plan::{Plan, Work};
 use super::reader::{Sampler, own_bytes};
 use super::writer::blob_named;
 use crate::cli::NAMES;
-use crate::exit::Outcome;
-use drystone::{PutOptions, Store};
+use crate::exit::{Failure, Outcome};
+use drystone::{SetOptions, Store};
+use std::fs::File;
 use std::time::Instant;
 
 /// A writer process: stores its share of the files.
@@ -22,8 +23,8 @@ pub fn write(store: &Store, plan: &Plan, index: u32) -> Outcome {
         report(&Event::Begun { step })?;
         let begin = Instant::now();
         let path = files[step as usize].path();
-        let id = store.put_file_with(path, &PutOptions::new().pin(false))?;
-        refs.set(&key, id)?;
+        let file = File::open(path).map_err(|error| Failure::file("read", path, &error))?;
+        let (id, _) = refs.set_reader(&key, file, &SetOptions::new())?;
         let busy_ns = begin.elapsed().as_nanos() as u64;
         let bytes = store.stat(&id)?.map_or(0, |stat| stat.len);
         report(&Event::Stored { step, bytes, store_ns: busy_ns, busy_ns })?;
@@ -40,7 +41,7 @@ pub fn read(store: &Store, plan: &Plan, from: u32) -> Outcome {
         let begin = Instant::now();
         let value = sum(&blob);
         let busy_ns = begin.elapsed().as_nanos() as u64;
-        sampler.add([*blob.id()]);
+        sampler.add([blob.id()]);
         report(&Event::Seen {
             step,
             bytes: blob.len() as u64,

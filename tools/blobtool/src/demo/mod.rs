@@ -6,6 +6,7 @@
 //! copy, and names it; readers wait for the name and map the same bytes. The store is the simulation's
 //! memory: a writer's replacement needs nothing but the names to go on.
 
+mod alone;
 mod crew;
 mod events;
 mod files;
@@ -30,6 +31,13 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+/// All that is to be told.
+struct Measured {
+    tally: tally::Tally,
+    checked: verify::Checked,
+    alone: alone::Alone,
+}
+
 /// Runs the demonstration.
 pub fn run(cli: &Cli, args: &Demo) -> Outcome {
     let place = args.dir.clone().unwrap_or_else(env::temp_dir);
@@ -45,7 +53,8 @@ pub fn run(cli: &Cli, args: &Demo) -> Outcome {
     let store = Store::create(&plan.store)?;
     let told = show::play(&plan).and_then(|tally| {
         let checked = verify::check(&store, &plan, &tally)?;
-        report::print(cli.json, args.keep, &store, &plan, &tally, &checked)
+        let alone = alone::measure(&store, &plan)?;
+        report::print(cli.json, args.keep, &store, &plan, &Measured { tally, checked, alone })
     });
     drop(store);
     // From here on it is either kept, or removed with `dir`.

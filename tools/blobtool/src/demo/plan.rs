@@ -152,7 +152,7 @@ impl Plan {
         let space = nix::sys::statvfs::statvfs(place)
             .map_err(|errno| Failure::file("look at", place, &errno.into()))?;
         let free = space.blocks_available() as u64 * space.fragment_size() as u64;
-        let needed = self.bytes() + self.bytes() / 8 + (64 << 20);
+        let needed = self.bytes() + self.bytes() / 8 + (512 << 20);
         if free >= needed {
             return Ok(());
         }

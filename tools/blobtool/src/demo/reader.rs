@@ -44,7 +44,7 @@ fn watch_wave(store: &Store, grid: &Grid, from: u32) -> Outcome {
         };
         let busy_ns = begin.elapsed().as_nanos() as u64;
         let new = if step == 1 { 2 } else { 1 };
-        sampler.add(next.iter().map(|blob| *blob.id()));
+        sampler.add(next.iter().map(Blob::id));
         report(&Event::Seen {
             step,
             bytes: new * grid.step_bytes(),

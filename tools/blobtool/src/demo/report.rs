@@ -1,10 +1,10 @@
 //! The end of the performance: a table for a person, or one document.
 
+use super::Measured;
 use super::picture;
 use super::plan::{Grid, Plan, Work};
 use super::show::name;
-use super::tally::{Kill, Tally, quantile};
-use super::verify::Checked;
+use super::tally::{Kill, quantile};
 use super::writer::cells;
 use crate::cli::NAMES;
 use crate::exit::Outcome;
@@ -25,14 +25,18 @@ struct Report {
     blobs: u64,
     bytes: u64,
     seconds: f64,
-    write_gb_per_s: f64,
+    in_gb_per_s: f64,
+    out_gb_per_s: f64,
     store_share: f64,
-    bytes_seen: u64,
-    read_gb_per_s: f64,
+    store_ms_median: f64,
     get_ns_median: f64,
-    get_ns_p99: f64,
+    alone_put_gb_per_s: f64,
+    alone_read_gb_per_s: f64,
+    alone_get_ns_median: f64,
+    alone_get_ns_p99: f64,
+    bytes_seen: u64,
     reader_own_bytes_max: u64,
-    disk_bytes: u64,
+    segment_bytes: u64,
     live_bytes: u64,
     index_bytes: u64,
     kills: Vec<Killed>,
@@ -50,22 +54,14 @@ struct Killed {
 }
 
 /// Prints the table, or the document.
-pub fn print(
-    json: bool,
-    kept: bool,
-    store: &Store,
-    plan: &Plan,
-    tally: &Tally,
-    checked: &Checked,
-) -> Outcome {
-    let stats = store.stats()?;
-    let report = report(kept, plan, tally, checked, &stats);
+pub fn print(json: bool, kept: bool, store: &Store, plan: &Plan, measured: &Measured) -> Outcome {
+    let report = report(kept, plan, measured, &store.stats()?);
     let mut text = String::new();
     if !json {
         if let Work::Wave(grid) = &plan.work {
             draw(&mut text, store, grid)?;
         }
-        table(&mut text, plan, tally, &report);
+        table(&mut text, plan, &report);
         hints(&mut text, plan, &report);
     }
     Output::new(json).line_now(|| text, &report)
@@ -75,7 +71,8 @@ fn rate(bytes: u64, time: Duration) -> f64 {
     if time.is_zero() { 0.0 } else { bytes as f64 / 1e9 / time.as_secs_f64() }
 }
 
-fn report(kept: bool, plan: &Plan, tally: &Tally, checked: &Checked, stats: &Stats) -> Report {
+fn report(kept: bool, plan: &Plan, measured: &Measured, stats: &Stats) -> Report {
+    let Measured { tally, checked, alone } = measured;
     let killed = |kill: &Kill| Killed {
         who: name(kill.role),
         step: kill.step,
@@ -91,14 +88,18 @@ fn report(kept: bool, plan: &Plan, tally: &Tally, checked: &Checked, stats: &Sta
         blobs: checked.blobs,
         bytes: checked.bytes,
         seconds: tally.wall.as_secs_f64(),
-        write_gb_per_s: rate(tally.stored_bytes, tally.store_time),
+        in_gb_per_s: rate(checked.bytes, tally.wall),
+        out_gb_per_s: rate(tally.seen_bytes, tally.wall),
         store_share: tally.store_time.as_secs_f64() / tally.write_time.as_secs_f64().max(1e-9),
-        bytes_seen: tally.seen_bytes,
-        read_gb_per_s: rate(tally.seen_bytes, tally.read_time),
+        store_ms_median: quantile(&tally.store_calls, 0.5).as_secs_f64() * 1e3,
         get_ns_median: quantile(&tally.get_ns, 0.5),
-        get_ns_p99: quantile(&tally.get_ns, 0.99),
+        alone_put_gb_per_s: rate(alone.put.0, alone.put.1),
+        alone_read_gb_per_s: rate(alone.read.0, alone.read.1),
+        alone_get_ns_median: quantile(&alone.get_ns, 0.5),
+        alone_get_ns_p99: quantile(&alone.get_ns, 0.99),
+        bytes_seen: tally.seen_bytes,
         reader_own_bytes_max: tally.own_bytes_max,
-        disk_bytes: stats.disk_bytes,
+        segment_bytes: stats.segment_bytes,
         live_bytes: stats.live_bytes,
         index_bytes: stats.index_bytes,
         kills: tally.kills.iter().map(killed).collect(),
@@ -135,59 +136,74 @@ fn push(text: &mut String, line: &str) {
     text.push('\n');
 }
 
-fn table(text: &mut String, plan: &Plan, tally: &Tally, report: &Report) {
+fn table(text: &mut String, plan: &Plan, report: &Report) {
     let mut row = |name: &str, value: String| {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{name:<9}{value}");
     };
+    let (bytes, blobs) = (human_bytes(report.bytes), grouped(report.blobs));
     row("what", what(plan));
-    let (seconds, bytes) = (report.seconds, human_bytes(report.bytes));
-    let blobs = grouped(report.blobs);
-    row("run", format!("{bytes} in {blobs} arrays on {}, {seconds:.1} s", report.file_system));
-    let (rate, share) = (report.write_gb_per_s, report.store_share * 100.0);
-    let median = quantile(&tally.store_calls, 0.5).as_secs_f64() * 1e3;
+    row(
+        "run",
+        format!("{bytes} in {blobs} arrays on {}, {:.1} s", report.file_system, report.seconds),
+    );
+    let (rate, share) = (report.in_gb_per_s, report.store_share * 100.0);
+    let median = report.store_ms_median;
     row(
         "in",
         format!(
-            "{rate:.2} GB/s for each writer inside the store ({share:.0} % of a step's time, median {median:.2} ms)"
+            "{rate:.2} GB/s; {share:.0} % of a writer's time is the store's (median {median:.1} ms a step)"
         ),
     );
-    let (rate, seen) = (report.read_gb_per_s, human_bytes(report.bytes_seen));
+    let (rate, seen, get) =
+        (report.out_gb_per_s, human_bytes(report.bytes_seen), report.get_ns_median);
     row(
         "out",
-        format!("{rate:.2} GB/s for each reader through its statistic; {seen} seen, none copied"),
+        format!("{rate:.2} GB/s; {seen} seen where they lie, none copied; a get takes {get:.0} ns"),
     );
-    let (median, p99) = (report.get_ns_median, report.get_ns_p99);
-    row("get", format!("{median:.0} ns for an array of any size (99 of 100 within {p99:.0} ns)"));
+    let (put, read) = (report.alone_put_gb_per_s, report.alone_read_gb_per_s);
+    let (get, p99) = (report.alone_get_ns_median, report.alone_get_ns_p99);
+    row(
+        "alone",
+        format!(
+            "put {put:.2} GB/s, read {read:.2} GB/s, get {get:.0} ns (99 of 100 within {p99:.0} ns)"
+        ),
+    );
     let own = human_bytes(report.reader_own_bytes_max);
-    row("memory", format!("{own} of its own, at most, for a reader that sees {bytes}"));
-    let (disk, index) = (human_bytes(report.disk_bytes), human_bytes(report.index_bytes));
+    row("memory", format!("{own} of its own, at most, in a reader that sees {bytes}"));
+    let (files, index) = (human_bytes(report.segment_bytes), human_bytes(report.index_bytes));
     row(
         "disk",
-        format!("{disk} for {} live, and an index of {index}", human_bytes(report.live_bytes)),
+        format!("{files} for {} live, and an index of {index}", human_bytes(report.live_bytes)),
     );
     for kill in &report.kills {
-        let step = if kill.who.starts_with('w') { "filling" } else { "behind" };
-        let back = kill.back_after_ms.map_or_else(|| "-".into(), |ms| format!("{ms:.0} ms"));
-        let others = kill.others_meanwhile;
-        row(
-            "kill -9",
-            format!(
-                "{}, {step} step {}: another had done its next step {back} later; the others did {others} meanwhile",
-                kill.who, kill.step
-            ),
-        );
+        row("kill -9", told(kill));
     }
     row("lost", "nothing: every step that was acknowledged is there".into());
-    let rate = report.verify_gb_per_s;
-    let checked = format!("{blobs} of {blobs} arrays have their digest ({rate:.2} GB/s)");
+    row("checked", checked(report));
+}
+
+fn told(kill: &Killed) -> String {
+    let Killed { who, step, back_after_ms, others_meanwhile } = kill;
+    let doing = if who.starts_with('w') { "filling" } else { "behind" };
+    let back = back_after_ms.map_or_else(|| "-".into(), |ms| format!("{ms:.0} ms"));
+    format!(
+        "{who}, {doing} step {step}; another had done its next step {back} later, and\n         \
+         the others {others_meanwhile} steps meanwhile"
+    )
+}
+
+fn checked(report: &Report) -> String {
+    let (blobs, rate) = (grouped(report.blobs_verified), report.verify_gb_per_s);
     let meaning = match report.energy_drift {
-        Some(drift) => format!(
-            "the wave's energy stayed within {drift:.0e} of itself, and the readers agree on it bit for bit"
-        ),
-        None => "every blob equals its file, and the readers agree on it".into(),
+        Some(drift) => {
+            format!(
+                "the wave's energy stayed within {drift:.0e} of itself; the readers agree bit for bit"
+            )
+        }
+        None => "every blob equals its file; the readers agree on each".into(),
     };
-    row("checked", format!("{checked};\n         {meaning}"));
+    format!("all {blobs} arrays have their digest ({rate:.2} GB/s);\n         {meaning}")
 }
 
 fn what(plan: &Plan) -> String {

@@ -38,7 +38,7 @@ pub struct Tally {
     pub seen_bytes: u64,
     /// Time of looking, over all readers.
     pub read_time: Duration,
-    /// Nanoseconds of a `get`.
+    /// Nanoseconds of a `get` while all processes were at work.
     pub get_ns: Vec<f64>,
     /// The most memory that a reader had of its own.
     pub own_bytes_max: u64,

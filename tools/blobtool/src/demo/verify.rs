@@ -55,15 +55,25 @@ fn keys(plan: &Plan) -> Vec<Vec<u8>> {
     }
 }
 
+/// The blobs of all names, as they come.
+pub fn blobs<'a>(store: &'a Store, plan: &Plan) -> impl Iterator<Item = Outcome<Blob>> + 'a {
+    let options = GetOptions::new();
+    keys(plan).into_iter().map(move |key| named(store, &key, &options))
+}
+
 /// The blob of a name, its digest checked.
 fn verified(store: &Store, key: &[u8]) -> Outcome<Blob> {
+    named(store, key, &GetOptions::new().verify(Verify::Whole))
+}
+
+fn named(store: &Store, key: &[u8], options: &GetOptions) -> Outcome<Blob> {
     let lost = || {
         let name = String::from_utf8_lossy(key).into_owned();
         Failure::new(DAMAGED, format!("{name} was acknowledged and is not there"))
     };
     let entry = store.refs(NAMES).get(key)?.ok_or_else(lost)?;
     let id = entry.blob().ok_or_else(lost)?;
-    store.get_with(id, &GetOptions::new().verify(Verify::Whole))?.ok_or_else(lost)
+    store.get_with(id, options)?.ok_or_else(lost)
 }
 
 /// All readers have computed the same of every step, bit for bit.

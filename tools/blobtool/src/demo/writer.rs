@@ -6,8 +6,7 @@ use super::plan::{Grid, Plan, Work};
 use super::wave::{Slab, Wave, last_plane, pulse};
 use crate::cli::NAMES;
 use crate::exit::{ERROR, Failure, Outcome};
-use drystone::npy::ArrayHeader;
-use drystone::{Blob, Refs, Store};
+use drystone::{ArrayHeader, Blob, Refs, Store};
 use std::time::{Duration, Instant};
 
 /// A neighbour that was killed is replaced long before this.
@@ -71,13 +70,13 @@ impl Writer<'_> {
     fn store_step(&self, step: u32, fill: impl FnOnce(&mut [f64])) -> Outcome {
         let planes = self.grid.planes(self.slab).len() as u64;
         let edge = self.grid.edge as u64;
-        let shape = vec![planes, edge, edge];
-        let header = ArrayHeader { descr: "<f8".into(), fortran_order: false, shape };
+        let header = ArrayHeader::new::<f64>(&[planes, edge, edge]);
         let begin = Instant::now();
         let mut draft = self.store.reserve_array(&header)?;
         let reserved = begin.elapsed();
         report(&Event::Begun { step })?;
-        let bytes = draft.len() as u64;
+        // A draft's length leaves the header out, which is stored too.
+        let bytes = draft.len() as u64 + header.encode().len() as u64;
         fill(draft.as_mut_slice_of::<f64>().ok_or_else(not_cells)?);
         let filled = begin.elapsed();
         draft
@@ -110,7 +109,9 @@ pub fn blob_named(store: &Store, refs: &Refs, key: &[u8]) -> Outcome<Blob> {
 
 /// The cells of a step, where they lie in the store.
 pub fn cells(blob: &Blob) -> Outcome<&[f64]> {
-    blob.array()?.as_slice_of::<f64>().ok_or_else(not_cells)
+    // The header is a multiple of 64 bytes, so the data begins at a whole element.
+    let (_, offset) = ArrayHeader::parse(blob)?;
+    blob.as_slice_of::<f64>().and_then(|cells| cells.get(offset / 8..)).ok_or_else(not_cells)
 }
 
 fn not_cells() -> Failure {

@@ -7,7 +7,7 @@ use crate::exit::{ERROR, Failure, NOT_FOUND, Outcome, USAGE};
 use crate::output::{Name, Output, printable};
 use crate::progress;
 use crate::unfinished::Unfinished;
-use drystone::{Blob, BlobId, GetOptions, Store, Value, Verify};
+use drystone::{Blob, BlobId, Entry, GetOptions, Store, Verify};
 use serde::Serialize;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
@@ -81,29 +81,33 @@ fn document(content: &Content, bytes: u64, range: Range<u64>, path: &Path) -> Go
 }
 
 fn content(store: &Store, target: &Target, options: &GetOptions) -> Outcome<Content> {
-    let value = match (&target.id, &target.name) {
-        (Some(id), _) => Value::Blob(*id),
-        (None, name) => named(store, key_of(name.as_deref().unwrap_or_default())?)?,
-    };
-    match value {
-        Value::Bytes(bytes) => Ok(Content::Inline(bytes)),
-        Value::Blob(id) => match store.get_with(&id, options)? {
-            Some(blob) => Ok(Content::Blob(blob)),
-            None => Err(no_blob(&id)),
-        },
-        Value::Blobs(ids) => {
-            let count = format!("the name stands for {} blobs; get them by id:", ids.len());
-            let lines = ids.iter().map(|id| format!("\n  {id}"));
-            Err(Failure::new(ERROR, count + &lines.collect::<String>()))
+    let id = match (&target.id, &target.name) {
+        (Some(id), _) => *id,
+        (None, name) => {
+            let entry = named(store, key_of(name.as_deref().unwrap_or_default())?)?;
+            match (entry.blob(), entry.bytes()) {
+                (_, Some(bytes)) => return Ok(Content::Inline(bytes.to_vec())),
+                (Some(id), _) => *id,
+                (None, None) => return Err(several(&entry)),
+            }
         }
-    }
+    };
+    let blob = store.get_with(&id, options)?;
+    blob.map(Content::Blob).ok_or_else(|| no_blob(&id))
+}
+
+/// A name that stands for several blobs, where one is wanted.
+pub fn several(entry: &Entry) -> Failure {
+    let blobs = entry.blobs();
+    let lines = blobs.iter().map(|id| format!("\n  {id}"));
+    let count = format!("the name stands for {} blobs; take one by its id:", blobs.len());
+    Failure::new(ERROR, count + &lines.collect::<String>())
 }
 
 /// What a name stands for.
-pub fn named(store: &Store, key: &[u8]) -> Outcome<Value> {
-    let entry = store.refs(NAMES).get(key)?;
+pub fn named(store: &Store, key: &[u8]) -> Outcome<Entry> {
     let absent = || Failure::new(NOT_FOUND, format!("there is no name {}", printable(key)));
-    Ok(entry.ok_or_else(absent)?.value)
+    store.refs(NAMES).get(key)?.ok_or_else(absent)
 }
 
 /// There is no such blob.

@@ -15,7 +15,7 @@ use std::path::Path;
 struct Known {
     path: Name,
     uuid: String,
-    hash: &'static str,
+    hash: Option<&'static str>,
     file_system: String,
     limit: Option<u64>,
     blobs: u64,
@@ -25,7 +25,7 @@ struct Known {
     live_bytes: u64,
     segments: u64,
     segment_bytes: u64,
-    disk_bytes: u64,
+    free_bytes: u64,
     index_generation: u32,
     index_buckets: u64,
     index_bytes: u64,
@@ -44,7 +44,7 @@ fn known(path: &Path, stats: &Stats) -> Known {
     Known {
         path: Name::new(path.as_os_str().as_bytes()),
         uuid: uuid_text(&stats.uuid),
-        hash: stats.hash.name(),
+        hash: stats.hash.map(|hash| hash.name()),
         file_system: stats.file_system.clone(),
         limit: stats.limit,
         blobs: stats.blobs,
@@ -54,7 +54,7 @@ fn known(path: &Path, stats: &Stats) -> Known {
         live_bytes: stats.live_bytes,
         segments: stats.segments,
         segment_bytes: stats.segment_bytes,
-        disk_bytes: stats.disk_bytes,
+        free_bytes: stats.free_bytes,
         index_generation: stats.index_generation,
         index_buckets: stats.index_buckets,
         index_bytes: stats.index_bytes,
@@ -69,14 +69,13 @@ fn table(path: &Path, stats: &Stats) -> String {
         let _ = write!(text, "\n{name:<14}{value}");
     };
     row("uuid", uuid_text(&stats.uuid));
-    row("hash", stats.hash.name().into());
-    row("file system", stats.file_system.clone());
+    row("hash", stats.hash.map_or("unknown", |hash| hash.name()).into());
+    row("file system", format!("{}, {} free", stats.file_system, human_bytes(stats.free_bytes)));
     row("blobs", format!("{}, {} live", grouped(stats.blobs), human_bytes(stats.live_bytes)));
     row("names", format!("{} refs, {} pins", grouped(stats.refs), grouped(stats.pins)));
     row("tombstones", grouped(stats.tombstones));
     let segments = (grouped(stats.segments), human_bytes(stats.segment_bytes));
     row("segments", format!("{}, {}", segments.0, segments.1));
-    row("on disk", human_bytes(stats.disk_bytes));
     let index = (stats.index_generation, grouped(stats.index_buckets), stats.index_bytes);
     row("index", format!("generation {}, {} buckets, {}", index.0, index.1, human_bytes(index.2)));
     row("sequence", grouped(stats.sequence));

@@ -4,7 +4,7 @@ use crate::cli::{Cli, Ls, NAMES};
 use crate::exit::Outcome;
 use crate::output::{Name, Output, printable};
 use crate::quantity::moment;
-use drystone::{BlobStat, Entry, Value};
+use drystone::{BlobStat, Entry};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -66,14 +66,9 @@ fn blob_line(stat: &BlobStat, long: bool) -> String {
 }
 
 fn named(entry: &Entry) -> Named {
-    let ids = match &entry.value {
-        Value::Blob(id) => vec![id.to_string()],
-        Value::Blobs(ids) => ids.iter().map(ToString::to_string).collect(),
-        Value::Bytes(_) => Vec::new(),
-    };
     Named {
         name: Name::new(&entry.key),
-        ids,
+        ids: entry.blobs().iter().map(ToString::to_string).collect(),
         inline_bytes: entry.bytes().map(|bytes| bytes.len() as u64),
         created: moment(entry.created),
         expires: entry.expires.map(moment),
@@ -86,10 +81,10 @@ fn name_line(entry: &Entry, long: bool) -> String {
     if !long {
         return name;
     }
-    let value = match &entry.value {
-        Value::Blob(id) => id.to_string(),
-        Value::Blobs(ids) => format!("{} blobs", ids.len()),
-        Value::Bytes(bytes) => format!("{} bytes inline", bytes.len()),
+    let value = match (entry.blob(), entry.bytes()) {
+        (Some(id), _) => id.to_string(),
+        (_, Some(bytes)) => format!("{} bytes inline", bytes.len()),
+        (None, None) => format!("{} blobs", entry.blobs().len()),
     };
     format!("{value:<37}  {}  {name}", moment(entry.created))
 }

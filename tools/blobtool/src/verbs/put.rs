@@ -7,10 +7,10 @@ use crate::cli::{Cli, NAMES, Put, key_of};
 use crate::exit::{ERROR, Failure, Outcome, USAGE};
 use crate::output::{Name, Output, printable};
 use crate::progress::{self, Watched};
-use drystone::{BlobId, Durability, ErrorKind, PutOptions, SetOptions, Store};
+use drystone::{BlobId, Durability, PutOptions, SetOptions, Store};
 use serde::Serialize;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -130,43 +130,32 @@ impl Run<'_> {
     }
 
     fn store_item(&self, item: &Item) -> Result<BlobId, Trouble> {
-        let Some(key) = &item.key else { return self.store_bytes(item, true) };
-        let durability = self.durability();
-        // Between the two steps nothing names the blob. Should the collector come by just then, it is
-        // put again; from standard input that is impossible, and said.
-        for _ in 0..8 {
-            let id = self.store_bytes(item, false)?;
-            let set =
-                self.store.refs(NAMES).set_with(key, id, &SetOptions::new().durability(durability));
-            match set {
-                Ok(_) => return Ok(id),
-                Err(error) if error.kind() == ErrorKind::NotFound && item.path.is_some() => {}
-                Err(error) => return Err(Trouble::Store(error.into())),
+        let of_store = |error: drystone::Error| Trouble::Store(error.into());
+        let durability = if self.args.sync { Durability::Synced } else { Durability::Buffered };
+        let reader = open(item)?;
+        match &item.key {
+            None => {
+                let options = PutOptions::new().durability(durability);
+                self.store.put_reader_with(reader, &options).map_err(of_store)
+            }
+            Some(key) => {
+                let options = SetOptions::new().durability(durability);
+                let set = self.store.refs(NAMES).set_reader(key, reader, &options);
+                set.map(|(id, _)| id).map_err(of_store)
             }
         }
-        Err(Trouble::Store(Failure::new(ERROR, "its blob was removed as often as it was put")))
     }
+}
 
-    fn durability(&self) -> Durability {
-        if self.args.sync { Durability::Synced } else { Durability::Buffered }
-    }
-
-    fn store_bytes(&self, item: &Item, pin: bool) -> Result<BlobId, Trouble> {
-        let options = PutOptions::new().durability(self.durability()).pin(pin);
-        let of_store = |error: drystone::Error| Trouble::Store(error.into());
-        let Some(path) = &item.path else {
-            let stdin = io::stdin().lock();
-            return self.store.put_reader_with(stdin, &options).map_err(of_store);
-        };
-        let of_file = |error: io::Error| Trouble::File(Failure::file("read", path, &error));
-        let file = File::open(path).map_err(of_file)?;
-        let metadata = file.metadata().map_err(of_file)?;
-        let bar = progress::bar(metadata.len(), &path.display().to_string());
-        if bar.is_none() && metadata.is_file() {
-            return self.store.put_file_with(path, &options).map_err(of_store);
-        }
-        self.store.put_reader_with(Watched { inner: file, bar }, &options).map_err(of_store)
-    }
+fn open(item: &Item) -> Result<Watched<Box<dyn Read + Send>>, Trouble> {
+    let Some(path) = &item.path else {
+        return Ok(Watched { inner: Box::new(io::stdin()), bar: None });
+    };
+    let of_file = |error: io::Error| Trouble::File(Failure::file("read", path, &error));
+    let file = File::open(path).map_err(of_file)?;
+    let bytes = file.metadata().map_err(of_file)?.len();
+    let bar = progress::bar(bytes, &path.display().to_string());
+    Ok(Watched { inner: Box::new(file), bar })
 }
 
 /// Whose fault it was.

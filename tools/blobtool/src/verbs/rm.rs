@@ -9,7 +9,7 @@ use crate::exit::{Failure, NOT_FOUND, Outcome, USAGE};
 use crate::output::{Name, Output, printable};
 use crate::quantity::human_bytes;
 use crate::verbs::get::{named, no_blob};
-use drystone::{BlobId, Store, Value};
+use drystone::{BlobId, Store};
 use serde::Serialize;
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -45,7 +45,7 @@ pub fn run(cli: &Cli, args: &Rm) -> Outcome {
     let store = cli.open()?;
     let key = args.name.as_deref().map(key_of).transpose()?;
     let ids = match key {
-        Some(key) => ids_of(named(&store, key)?),
+        Some(key) => named(&store, key)?.blobs().to_vec(),
         None => args.ids.clone(),
     };
     if !args.dry_run && !args.yes {
@@ -68,14 +68,6 @@ pub fn run(cli: &Cli, args: &Rm) -> Outcome {
     }
     output.flush()?;
     missing.map_or(Ok(()), Err)
-}
-
-fn ids_of(value: Value) -> Vec<BlobId> {
-    match value {
-        Value::Blob(id) => vec![id],
-        Value::Blobs(ids) => ids,
-        Value::Bytes(_) => Vec::new(),
-    }
 }
 
 fn question(args: &Rm, key: Option<&[u8]>, count: usize) -> String {

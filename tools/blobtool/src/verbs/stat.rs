@@ -4,8 +4,8 @@ use crate::cli::{Cli, Target, key_of};
 use crate::exit::{ERROR, Failure, Outcome};
 use crate::output::{Name, Output, printable};
 use crate::quantity::{grouped, human_bytes, moment};
-use crate::verbs::get::{named, no_blob};
-use drystone::{BlobId, BlobStat, Store, Value};
+use crate::verbs::get::{named, no_blob, several};
+use drystone::{BlobId, BlobStat, Store};
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -43,13 +43,11 @@ fn id_of(store: &Store, target: &Target) -> Outcome<BlobId> {
     if let Some(id) = target.id {
         return Ok(id);
     }
-    match named(store, key_of(target.name.as_deref().unwrap_or_default())?)? {
-        Value::Blob(id) => Ok(id),
-        Value::Blobs(ids) => Err(Failure::new(
-            ERROR,
-            format!("the name stands for {} blobs; see ls --names", ids.len()),
-        )),
-        Value::Bytes(bytes) => {
+    let entry = named(store, key_of(target.name.as_deref().unwrap_or_default())?)?;
+    match (entry.blob(), entry.bytes()) {
+        (Some(id), _) => Ok(*id),
+        (None, None) => Err(several(&entry)),
+        (None, Some(bytes)) => {
             let inline = format!("the name stands for {} bytes, which are no blob", bytes.len());
             Err(Failure::new(ERROR, inline))
         }
