@@ -110,7 +110,7 @@ impl Engine {
             return Ok(None);
         }
         let found = match self.read(word.location(), guard)? {
-            Some(found) if found.header.digest == *id.padded() => found,
+            Some(found) if found.header.is_of(id.padded()) => found,
             _ => match self.find_blob(id, guard)? {
                 Some((_, found)) => found,
                 None => return Ok(None),

@@ -34,9 +34,9 @@ pub struct Mapped {
 
 impl Mapped {
     /// The valid header at an offset.
-    #[inline]
+    #[inline(always)]
     pub fn header(&self, offset: u64) -> Option<Header> {
-        Header::decode(&self.map.read_block(offset)?, self.place, offset)
+        Header::from_words(&self.map.read_words(offset)?, self.place, offset)
     }
 }
 
@@ -91,7 +91,7 @@ impl SegmentSet {
     ///
     /// # Errors
     /// `Damaged` when the file is shorter than `end`.
-    #[inline]
+    #[inline(always)]
     pub fn get<'g>(
         &self,
         segment: u32,
