@@ -49,7 +49,7 @@ pub fn is_sealed(map: &Map, files: &Files, number: u32) -> bool {
 
 /// The valid header at an offset, if there is one.
 pub fn record_at(map: &Map, place: Place, offset: u64) -> Option<Header> {
-    Header::decode(&map.read_block(offset)?, place, offset)
+    Header::from_words(&map.read_words(offset)?, place, offset)
 }
 
 /// The offset below which a durable point vouches.
