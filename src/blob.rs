@@ -83,7 +83,7 @@ pub struct Blob {
 
 // SAFETY: a blob is an `Arc` of a mapping and a slice of its immutable bytes.
 unsafe impl Send for Blob {}
-// SAFETY: as above.
+// SAFETY: nothing behind a shared blob changes, so any thread may read it.
 unsafe impl Sync for Blob {}
 
 impl Blob {

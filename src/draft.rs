@@ -4,7 +4,7 @@
 
 use crate::blob::elements_of;
 use crate::disk::{Access, Map, Reserve, fork_generation};
-use crate::engine::{Durability, Engine};
+use crate::engine::{Durability, Engine, Verify};
 use crate::entry::check_limits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Kind, PIN_BYTES, record_bytes};
@@ -216,7 +216,7 @@ impl Draft {
     /// A draft with a committed blob's bytes.
     fn again(engine: &Arc<Engine>, id: &BlobId, durability: Durability) -> Self {
         let guard = pin();
-        let bytes = engine.get(id, crate::Verify::No, &guard).ok().flatten().unwrap_or_default();
+        let bytes = engine.get(id, Verify::No, &guard).ok().flatten().unwrap_or_default();
         let mut blocks = vec![Block([0; 64]); bytes.len().div_ceil(64)];
         blocks.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
         let place = Place::Heap(blocks);

@@ -1,4 +1,5 @@
 //! What is put in comes out, in this process and the next, whatever its size.
+#![forbid(unsafe_code)]
 
 use drystone::{BlobId, ErrorKind, HashAlgorithm, Store};
 

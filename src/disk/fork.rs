@@ -97,6 +97,7 @@ pub fn fork_generation() -> u64 {
 
 /// Sets the handler up, once per process (and its children).
 pub fn watch() -> Result<()> {
+    // SAFETY: the declaration is that of POSIX.
     unsafe extern "C" {
         // glibc has it in libc_nonshared.a; the `libc` crate does not declare it.
         fn pthread_atfork(

@@ -50,7 +50,7 @@ pub struct Map {
 // that `&Map` allows is an atomic access or a system call (S3); `slice` and the pointers put the
 // duty on their caller.
 unsafe impl Send for Map {}
-// SAFETY: as above.
+// SAFETY: through a shared `&Map` memory is only touched by atomics and system calls (S3).
 unsafe impl Sync for Map {}
 
 impl Map {
@@ -112,19 +112,22 @@ impl Map {
     /// eight words is then one that stood there, in no order; a checksum must tell.
     #[inline]
     pub fn read_block(&self, offset: u64) -> Option<[u8; 64]> {
+        self.read_words(offset).map(|words| zerocopy::transmute!(words))
+    }
+
+    /// The block at `offset` as words; see [`Map::read_block`].
+    #[inline]
+    pub fn read_words(&self, offset: u64) -> Option<[u64; 8]> {
         let whole = self.len as u64 & !(BLOCK_BYTES - 1);
         if !offset.is_multiple_of(BLOCK_BYTES) || offset >= whole {
             return None;
         }
         let first = offset as usize / WORD_BYTES;
-        let mut block = [0; 64];
-        for (at, bytes) in block.chunks_exact_mut(WORD_BYTES).enumerate() {
+        Some(std::array::from_fn(|at| {
             // SAFETY: `offset` is below `len` rounded down to blocks, so the words of the block
             // lie within `len`.
-            let word = unsafe { self.word_unchecked(first + at) };
-            bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
-        }
-        Some(block)
+            unsafe { self.word_unchecked(first + at) }.load(Ordering::Relaxed)
+        }))
     }
 
     /// Copies the bytes from `offset` on to `out`; `false`, and nothing copied, if they are not all
@@ -282,7 +285,7 @@ impl Map {
         if at >= self.len / WORD_BYTES {
             out_of_range(at, self.len);
         }
-        // SAFETY: the word lies within `len`.
+        // SAFETY: it was just checked that the word lies within `len`.
         unsafe { self.word_unchecked(at) }
     }
 

@@ -1,4 +1,5 @@
 //! Segments: append-only files, one appender at a time (spec/FORMAT.md, sections 3 to 6).
+#![forbid(unsafe_code)]
 
 mod adopt;
 mod appender;

@@ -36,18 +36,18 @@ pub struct Mapped {
 impl Mapped {
     /// Length of the body of the blob with this digest, if its valid header stands at an offset and the
     /// mapping reaches to the body's end.
-    #[inline]
+    #[inline(always)]
     pub fn blob_body_len(&self, offset: u64, digest: &[u8; 32]) -> Option<u64> {
-        let block = self.map.read_block(offset)?;
-        let len = Header::blob_body_len(&block, self.place, offset, digest)?;
+        let words = self.map.read_words(offset)?;
+        let len = Header::blob_body_len(&words, self.place, offset, digest)?;
         // Cannot overflow: offsets are below 2^30, lengths below 2^57.
         (offset + 64 + len <= self.map.len()).then_some(len)
     }
 
     /// The valid header at an offset.
-    #[inline]
+    #[inline(always)]
     pub fn header(&self, offset: u64) -> Option<Header> {
-        Header::decode(&self.map.read_block(offset)?, self.place, offset)
+        Header::from_words(&self.map.read_words(offset)?, self.place, offset)
     }
 }
 
@@ -99,7 +99,7 @@ impl SegmentSet {
     ///
     /// # Errors
     /// `Damaged` when the file is shorter than `end`.
-    #[inline]
+    #[inline(always)]
     pub fn get<'g>(
         &self,
         segment: u32,

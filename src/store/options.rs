@@ -1,11 +1,12 @@
 //! How a store is opened, and how single operations depart from that.
+#![allow(unsafe_code)]
 
 use super::Store;
 use crate::disk::Disk;
-use crate::engine::{Durability, Settings, Verify};
+use crate::engine::{Durability, Settings, Verify, default_threads};
 use crate::error::Result;
 use crate::id::HashAlgorithm;
-use crate::threads::default_threads;
+
 use std::path::Path;
 use std::sync::Arc;
 

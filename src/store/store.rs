@@ -1,4 +1,5 @@
 //! [`Store`].
+#![allow(unsafe_code)]
 
 use super::{GetOptions, Options, PutOptions, ReadGuard};
 use crate::blob::Blob;

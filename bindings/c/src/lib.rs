@@ -1,8 +1,6 @@
 //! C bindings of drystone; `include/drystone.h` is their documentation.
 //!
 //! No panic crosses into C: every function that can fail catches it and returns `DRY_IO`.
-#![allow(clippy::missing_safety_doc)] // every contract is that of the header
-
 mod status;
 
 use drystone::{Blob, BlobId, Draft, Durability, Error, HashAlgorithm, PutOptions, Refs, Store};
@@ -34,7 +32,7 @@ unsafe fn bytes_of<'a>(text: *const c_char, what: &str) -> Result<&'a [u8], c_in
 /// # Safety
 /// As [`bytes_of`].
 unsafe fn text_of<'a>(text: *const c_char, what: &str) -> Result<&'a str, c_int> {
-    // SAFETY: passed on.
+    // SAFETY: the caller of this function keeps the same contract as the one called asks for.
     let bytes = unsafe { bytes_of(text, what) }?;
     std::str::from_utf8(bytes).map_err(|_| invalid(&format!("{what} is not UTF-8")))
 }
@@ -42,7 +40,7 @@ unsafe fn text_of<'a>(text: *const c_char, what: &str) -> Result<&'a str, c_int>
 /// # Safety
 /// As [`bytes_of`].
 unsafe fn id_of(text: *const c_char) -> Result<BlobId, c_int> {
-    // SAFETY: passed on.
+    // SAFETY: the caller of this function keeps the same contract as the one called asks for.
     unsafe { text_of(text, "the id") }?.parse().map_err(|error| report(&error))
 }
 
@@ -52,7 +50,7 @@ unsafe fn slice_of<'a>(pointer: *const c_void, len: usize) -> Result<&'a [u8], c
     match (pointer.is_null(), len) {
         (_, 0) => Ok(&[]),
         (true, _) => Err(invalid("the key is a null pointer")),
-        // SAFETY: the caller's contract.
+        // SAFETY: not null here, and valid for the call by what the caller keeps.
         (false, _) => Ok(unsafe { std::slice::from_raw_parts(pointer.cast(), len) }),
     }
 }
@@ -60,7 +58,7 @@ unsafe fn slice_of<'a>(pointer: *const c_void, len: usize) -> Result<&'a [u8], c
 /// # Safety
 /// `pointer` is null or a live handle of this library.
 unsafe fn handle<'a, T>(pointer: *const T, what: &str) -> Result<&'a T, c_int> {
-    // SAFETY: the caller's contract.
+    // SAFETY: not null here, and valid for the call by what the caller keeps.
     unsafe { pointer.as_ref() }.ok_or_else(|| invalid(&format!("{what} is a null pointer")))
 }
 
@@ -94,7 +92,7 @@ unsafe fn give_id(into: *mut c_char, id: &BlobId) -> Result<c_int, c_int> {
 /// # Safety
 /// As [`handle`] and [`text_of`].
 unsafe fn refs_of(store: *const DryStore, space: *const c_char) -> Result<Refs, c_int> {
-    // SAFETY: passed on.
+    // SAFETY: the caller of this function keeps the same contract as the one called asks for.
     unsafe { Ok(handle(store, "the store")?.0.refs(text_of(space, "the namespace")?)) }
 }
 
@@ -103,6 +101,9 @@ fn failed(error: Error) -> c_int {
 }
 
 /// See the header.
+///
+/// # Safety
+/// Every pointer is null or as the header asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dry_open(
     path: *const c_char,
@@ -110,7 +111,7 @@ pub unsafe extern "C" fn dry_open(
     into: *mut *mut DryStore,
 ) -> c_int {
     attempt(|| {
-        // SAFETY: the header's contract.
+        // SAFETY: the header asks the caller for pointers that are valid during the call.
         let path = unsafe { bytes_of(path, "the path") }?;
         let mut options = Store::options().create(flags & 1 != 0).read_only(flags & 2 != 0);
         if flags & 4 != 0 {
@@ -120,12 +121,15 @@ pub unsafe extern "C" fn dry_open(
             options = options.durability(Durability::Synced);
         }
         let store = options.open(Path::new(std::ffi::OsStr::from_bytes(path))).map_err(failed)?;
-        // SAFETY: the header's contract.
+        // SAFETY: the header asks the caller for pointers that are valid during the call.
         unsafe { give(into, DryStore(store)) }
     })
 }
 
 /// See the header.
+///
+/// # Safety
+/// Every pointer is null or as the header asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dry_close(store: *mut DryStore) {
     if !store.is_null() {
@@ -135,6 +139,9 @@ pub unsafe extern "C" fn dry_close(store: *mut DryStore) {
 }
 
 /// See the header.
+///
+/// # Safety
+/// Every pointer is null or as the header asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dry_put(
     store: *mut DryStore,
@@ -143,7 +150,7 @@ pub unsafe extern "C" fn dry_put(
     id: *mut c_char,
 ) -> c_int {
     attempt(|| {
-        // SAFETY: the header's contract.
+        // SAFETY: the header asks the caller for pointers that are valid during the call.
         let store = unsafe { handle(store, "the store") }?;
         if bytes.is_null() && len != 0 {
             return Err(invalid("the bytes are a null pointer"));
@@ -151,12 +158,15 @@ pub unsafe extern "C" fn dry_put(
         let bytes = if len == 0 { std::ptr::NonNull::dangling().as_ptr() } else { bytes.cast() };
         // SAFETY: the header asks for `len` readable bytes; they may change meanwhile.
         let put = unsafe { store.0.put_raw(bytes, len, &PutOptions::new()) }.map_err(failed)?;
-        // SAFETY: the header's contract.
+        // SAFETY: the header asks the caller for pointers that are valid during the call.
         unsafe { give_id(id, &put) }
     })
 }
 
 /// See the header.
+///
+/// # Safety
+/// Every pointer is null or as the header asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dry_get(
     store: *mut DryStore,
@@ -164,10 +174,10 @@ pub unsafe extern "C" fn dry_get(
     into: *mut *mut DryBlob,
 ) -> c_int {
     attempt(|| {
-        // SAFETY: the header's contract.
+        // SAFETY: the header asks the caller for pointers that are valid during the call.
         let (store, id) = unsafe { (handle(store, "the store")?, id_of(id)?) };
         match store.0.get(&id).map_err(failed)? {
-            // SAFETY: the header's contract.
+            // SAFETY: the header asks the caller for pointers that are valid during the call.
             Some(blob) => unsafe { give(into, DryBlob(blob)) },
             None => Err(status::tell(MISSING, &format!("the blob {id} is not in the store"))),
         }
@@ -175,20 +185,29 @@ pub unsafe extern "C" fn dry_get(
 }
 
 /// See the header.
+///
+/// # Safety
+/// Every pointer is null or as the header asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dry_blob_data(blob: *const DryBlob) -> *const c_void {
-    // SAFETY: the header's contract.
+    // SAFETY: the header asks the caller for pointers that are valid during the call.
     unsafe { blob.as_ref() }.map_or(std::ptr::null(), |blob| blob.0.as_ptr().cast())
 }
 
 /// See the header.
+///
+/// # Safety
+/// Every pointer is null or as the header asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dry_blob_len(blob: *const DryBlob) -> usize {
-    // SAFETY: the header's contract.
+    // SAFETY: the header asks the caller for pointers that are valid during the call.
     unsafe { blob.as_ref() }.map_or(0, |blob| blob.0.len())
 }
 
 /// See the header.
+///
+/// # Safety
+/// Every pointer is null or as the header asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dry_blob_release(blob: *mut DryBlob) {
     if !blob.is_null() {
@@ -198,26 +217,35 @@ pub unsafe extern "C" fn dry_blob_release(blob: *mut DryBlob) {
 }
 
 /// See the header.
+///
+/// # Safety
+/// Every pointer is null or as the header asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dry_unpin(store: *mut DryStore, id: *const c_char) -> c_int {
     attempt(|| {
-        // SAFETY: the header's contract.
+        // SAFETY: the header asks the caller for pointers that are valid during the call.
         let (store, id) = unsafe { (handle(store, "the store")?, id_of(id)?) };
         status::found(store.0.unpin(&id).map_err(failed)?, "the blob has no pin")
     })
 }
 
 /// See the header.
+///
+/// # Safety
+/// Every pointer is null or as the header asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dry_remove(store: *mut DryStore, id: *const c_char) -> c_int {
     attempt(|| {
-        // SAFETY: the header's contract.
+        // SAFETY: the header asks the caller for pointers that are valid during the call.
         let (store, id) = unsafe { (handle(store, "the store")?, id_of(id)?) };
         status::found(store.0.remove(&id).map_err(failed)?, "the blob is not in the store")
     })
 }
 
 /// See the header.
+///
+/// # Safety
+/// Every pointer is null or as the header asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dry_reserve(
     store: *mut DryStore,
@@ -225,15 +253,18 @@ pub unsafe extern "C" fn dry_reserve(
     into: *mut *mut DryDraft,
 ) -> c_int {
     attempt(|| {
-        // SAFETY: the header's contract.
+        // SAFETY: the header asks the caller for pointers that are valid during the call.
         let store = unsafe { handle(store, "the store") }?;
         let draft = store.0.reserve(len).map_err(failed)?;
-        // SAFETY: the header's contract.
+        // SAFETY: the header asks the caller for pointers that are valid during the call.
         unsafe { give(into, DryDraft(draft)) }
     })
 }
 
 /// See the header.
+///
+/// # Safety
+/// Every pointer is null or as the header asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dry_draft_data(draft: *mut DryDraft) -> *mut c_void {
     // SAFETY: the header's contract: a live draft, used by one thread at a time.
@@ -241,6 +272,9 @@ pub unsafe extern "C" fn dry_draft_data(draft: *mut DryDraft) -> *mut c_void {
 }
 
 /// See the header.
+///
+/// # Safety
+/// Every pointer is null or as the header asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dry_draft_commit(draft: *mut *mut DryDraft, id: *mut c_char) -> c_int {
     attempt(|| {
@@ -250,7 +284,7 @@ pub unsafe extern "C" fn dry_draft_commit(draft: *mut *mut DryDraft, id: *mut c_
         // SAFETY: a live draft, made by `dry_reserve`; the place is emptied before anything else.
         let draft = unsafe { Box::from_raw(std::mem::replace(place, std::ptr::null_mut())) };
         match draft.0.commit() {
-            // SAFETY: the header's contract.
+            // SAFETY: the header asks the caller for pointers that are valid during the call.
             Ok(committed) => unsafe { give_id(id, &committed) },
             Err(failure) => {
                 *place = Box::into_raw(Box::new(DryDraft(failure.draft)));
@@ -261,6 +295,9 @@ pub unsafe extern "C" fn dry_draft_commit(draft: *mut *mut DryDraft, id: *mut c_
 }
 
 /// See the header.
+///
+/// # Safety
+/// Every pointer is null or as the header asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dry_draft_abort(draft: *mut DryDraft) {
     if !draft.is_null() {
@@ -270,6 +307,9 @@ pub unsafe extern "C" fn dry_draft_abort(draft: *mut DryDraft) {
 }
 
 /// See the header.
+///
+/// # Safety
+/// Every pointer is null or as the header asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dry_ref_set(
     store: *mut DryStore,
@@ -279,7 +319,7 @@ pub unsafe extern "C" fn dry_ref_set(
     id: *const c_char,
 ) -> c_int {
     attempt(|| {
-        // SAFETY: the header's contract.
+        // SAFETY: the header asks the caller for pointers that are valid during the call.
         let (refs, key, id) =
             unsafe { (refs_of(store, space)?, slice_of(key, key_len)?, id_of(id)?) };
         refs.set(key, id).map(|_| OK).map_err(failed)
@@ -287,6 +327,9 @@ pub unsafe extern "C" fn dry_ref_set(
 }
 
 /// See the header.
+///
+/// # Safety
+/// Every pointer is null or as the header asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dry_ref_get(
     store: *mut DryStore,
@@ -296,11 +339,11 @@ pub unsafe extern "C" fn dry_ref_get(
     id: *mut c_char,
 ) -> c_int {
     attempt(|| {
-        // SAFETY: the header's contract.
+        // SAFETY: the header asks the caller for pointers that are valid during the call.
         let (refs, key) = unsafe { (refs_of(store, space)?, slice_of(key, key_len)?) };
         let entry = refs.get(key).map_err(failed)?;
         match entry.as_ref().and_then(|entry| entry.blob()) {
-            // SAFETY: the header's contract.
+            // SAFETY: the header asks the caller for pointers that are valid during the call.
             Some(blob) => unsafe { give_id(id, blob) },
             None => {
                 Err(status::tell(MISSING, "there is no such ref, or it does not name one blob"))
@@ -310,6 +353,9 @@ pub unsafe extern "C" fn dry_ref_get(
 }
 
 /// See the header.
+///
+/// # Safety
+/// Every pointer is null or as the header asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dry_ref_wait(
     store: *mut DryStore,
@@ -320,14 +366,14 @@ pub unsafe extern "C" fn dry_ref_wait(
     id: *mut c_char,
 ) -> c_int {
     attempt(|| {
-        // SAFETY: the header's contract.
+        // SAFETY: the header asks the caller for pointers that are valid during the call.
         let (refs, key) = unsafe { (refs_of(store, space)?, slice_of(key, key_len)?) };
         let entry = refs.wait(key, Duration::from_millis(milliseconds)).map_err(failed)?;
         let Some(entry) = entry else {
             return Err(status::tell(TIMED_OUT, "the ref was not bound in the time given"));
         };
         match entry.blob() {
-            // SAFETY: the header's contract.
+            // SAFETY: the header asks the caller for pointers that are valid during the call.
             Some(blob) => unsafe { give_id(id, blob) },
             None => Err(status::tell(MISSING, "the ref does not name one blob")),
         }
@@ -335,6 +381,9 @@ pub unsafe extern "C" fn dry_ref_wait(
 }
 
 /// See the header.
+///
+/// # Safety
+/// Every pointer is null or as the header asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dry_ref_remove(
     store: *mut DryStore,
@@ -343,17 +392,20 @@ pub unsafe extern "C" fn dry_ref_remove(
     key_len: usize,
 ) -> c_int {
     attempt(|| {
-        // SAFETY: the header's contract.
+        // SAFETY: the header asks the caller for pointers that are valid during the call.
         let (refs, key) = unsafe { (refs_of(store, space)?, slice_of(key, key_len)?) };
         status::found(refs.remove(key).map_err(failed)?, "there is no such ref")
     })
 }
 
 /// See the header.
+///
+/// # Safety
+/// Every pointer is null or as the header asks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dry_sync(store: *mut DryStore) -> c_int {
     attempt(|| {
-        // SAFETY: the header's contract.
+        // SAFETY: the header asks the caller for pointers that are valid during the call.
         unsafe { handle(store, "the store") }?.0.sync().map(|()| OK).map_err(failed)
     })
 }

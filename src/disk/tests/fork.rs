@@ -109,7 +109,7 @@ pub fn parent_without_descriptors(place: &Path) {
     while let Ok(file) = std::fs::File::open(place) {
         fill.push(file);
     }
-    // SAFETY: as in `parent`.
+    // SAFETY: the child only calls what a forked child may, and exits without unwinding.
     if let ForkResult::Parent { child } = unsafe { fork() }.unwrap() {
         waitpid(child, None).unwrap();
         return;
