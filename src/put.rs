@@ -117,7 +117,7 @@ impl Engine {
     /// Bytes that a put of `len` bytes needs at most in a segment.
     fn room_for(&self, naming: &Naming<'_>, len: u64) -> u64 {
         let blob = record_bytes(Kind::Blob, len, self.files.digest_bytes());
-        naming.record_bytes(1) + blob + alignment(len) + STEP_BYTES
+        naming.record_bytes(1) + blob + alignment(Kind::Blob, len) + STEP_BYTES
     }
 
     /// Whether a live record of the blob is there to rely on: not one in a poisoned segment.
@@ -476,7 +476,7 @@ pub struct Layout {
 impl Layout {
     /// Behind `tail`, with a ref record of `ref_bytes` right before the blob's header.
     pub fn of(tail: u64, ref_bytes: u64, len: u64) -> Self {
-        let align = alignment(len);
+        let align = alignment(Kind::Blob, len);
         // Cannot overflow: tails are file offsets, far below 2^63.
         let header = header_offset(tail + ref_bytes, align).unwrap_or(u64::MAX / 2);
         Self { first: header - ref_bytes, body: header + HEADER_BYTES, len }
