@@ -75,6 +75,8 @@ impl Draft {
         let bytes = bytes.ok_or_else(|| {
             Error::new(ErrorKind::InvalidInput, "a blob of that length cannot be").found(len)
         })?;
+        engine.enter_writing(&pin())?;
+        engine.check_room(len)?;
         let place = if len <= SMALL_BYTES_MAX {
             Place::Heap(vec![Block([0; 64]); bytes.div_ceil(64)])
         } else {
@@ -84,7 +86,6 @@ impl Draft {
     }
 
     fn in_segment(engine: &Engine, len: u64) -> Result<Place> {
-        engine.enter_writing(&pin())?;
         let appender = Appender::create_unnamed(&engine.files, &engine.run.control)?;
         let ref_bytes = record_bytes(Kind::Pin, PIN_BYTES, 0);
         let at = Layout::of(appender.tail(), ref_bytes, len);
@@ -186,32 +187,21 @@ impl Draft {
         let id = if naming.record_bytes(1) <= REF_ROOM {
             self.commit_named(&naming)?
         } else {
-            self.commit_long(&body)?
+            self.commit_copied(&naming)?
         };
         engine.run.control.announce_change();
         Ok(id)
     }
 
-    /// The ref is too long to stand before the blob: the pin holds it until the ref does.
-    fn commit_long(self, body: &RefBody) -> Result<BlobId, CommitError> {
-        let (engine, durability) = (self.engine.clone(), self.durability);
-        let id = self.commit_named(&Naming::Pin)?;
-        let named = engine.set_ref(&pin(), body, &[id], Expect::Any, durability);
-        if let Err(error) = named.and_then(|_| engine.unpin(&pin(), &id, durability)) {
-            let draft = Self::again(&engine, &id, durability);
-            return Err(CommitError { draft, error });
+    /// The ref is too long to stand before the blob in the draft's segment: the bytes are put as if
+    /// they stood elsewhere. (A pin that held the blob until the ref does could not be taken away
+    /// again: whoever puts the same bytes meanwhile relies on it.)
+    fn commit_copied(self, naming: &Naming<'_>) -> Result<BlobId, CommitError> {
+        let put = self.engine.put(&pin(), Body::Fixed(self.all()), naming, self.durability);
+        match put {
+            Ok(put) => Ok(put.id),
+            Err(error) => Err(CommitError { draft: self, error }),
         }
-        Ok(id)
-    }
-
-    /// A draft with a committed blob's bytes.
-    fn again(engine: &Arc<Engine>, id: &BlobId, durability: Durability) -> Self {
-        let guard = pin();
-        let bytes = engine.get(id, crate::Verify::No, &guard).ok().flatten().unwrap_or_default();
-        let mut blocks = vec![Block([0; 64]); bytes.len().div_ceil(64)];
-        blocks.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
-        let place = Place::Heap(blocks);
-        Self { engine: engine.clone(), durability, len: bytes.len(), header_len: 0, place }
     }
 
     fn commit_named(mut self, naming: &Naming<'_>) -> Result<BlobId, CommitError> {
