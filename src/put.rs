@@ -58,7 +58,9 @@ impl Engine {
         durability: Durability,
     ) -> Result<Put> {
         self.enter_writing(guard)?;
-        self.check_room(body.len() as u64)?;
+        if let Err(error) = self.check_room(body.len() as u64) {
+            return self.put_full(guard, body, naming, durability, error);
+        }
         if body.len() as u64 <= SMALL_BYTES_MAX {
             return match body {
                 Body::Fixed(bytes) => self.put_small(guard, bytes, naming, durability),
@@ -73,7 +75,7 @@ impl Engine {
     }
 
     /// Refuses what would pass the store's size limit.
-    fn check_room(&self, bytes: u64) -> Result<()> {
+    pub fn check_room(&self, bytes: u64) -> Result<()> {
         let limit = self.run.control.limit();
         let used = self.run.control.bytes_appended();
         if limit == 0 || used.saturating_add(bytes) <= limit {
@@ -360,7 +362,7 @@ impl Engine {
         }
     }
 
-    /// There is no room for a large body: if it is in the store already, that is no matter.
+    /// There is no room for a body: if it is in the store already, that is no matter.
     fn put_full(
         &self,
         guard: &Guard,
