@@ -4,7 +4,7 @@
 
 use crate::blob::elements_of;
 use crate::disk::{Access, Map, Reserve, fork_generation};
-use crate::engine::{Durability, Engine, Verify};
+use crate::engine::{Durability, Engine};
 use crate::entry::check_limits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Kind, PIN_BYTES, record_bytes};
@@ -77,6 +77,8 @@ impl Draft {
         let bytes = bytes.ok_or_else(|| {
             Error::new(ErrorKind::InvalidInput, "a blob of that length cannot be").found(len)
         })?;
+        engine.enter_writing(&pin())?;
+        engine.check_room(len)?;
         let place = if len <= SMALL_BYTES_MAX {
             Place::Heap(vec![Block([0; 64]); bytes.div_ceil(64)])
         } else {
@@ -86,7 +88,6 @@ impl Draft {
     }
 
     fn in_segment(engine: &Engine, len: u64) -> Result<Place> {
-        engine.enter_writing(&pin())?;
         let appender = Appender::create_unnamed(&engine.files, &engine.run.control)?;
         let ref_bytes = record_bytes(Kind::Pin, PIN_BYTES, 0);
         let at = Layout::of(appender.tail(), ref_bytes, len);
@@ -195,33 +196,23 @@ impl Draft {
         let id = if naming.record_bytes(1) <= REF_ROOM {
             self.commit_named(&naming)?
         } else {
-            self.commit_long(&body)?
+            self.commit_copied(&naming)?
         };
         engine.run.control.announce_change();
         Ok(id)
     }
 
-    /// The ref is too long to stand before the blob: the pin holds it until the ref does.
-    fn commit_long(self, body: &RefBody) -> Result<BlobId, CommitError> {
-        let (engine, durability) = (self.engine.clone(), self.durability);
-        let id = self.commit_named(&Naming::Pin)?;
-        let named = engine.set_ref(&pin(), body, &[id], Expect::Any, durability);
-        if let Err(error) = named.and_then(|_| engine.unpin(&pin(), &id, durability)) {
-            let draft = Self::again(&engine, &id, durability);
-            return Err(CommitError { draft, error });
+    /// The ref is too long to stand before the blob in the draft's segment: the bytes are put as if
+    /// they stood elsewhere. (A pin that held the blob until the ref does could not be taken away
+    /// again: whoever puts the same bytes meanwhile relies on it.)
+    fn commit_copied(self, naming: &Naming<'_>) -> Result<BlobId, CommitError> {
+        if let Err(error) = self.check_process() {
+            return Err(CommitError { draft: self, error });
         }
-        Ok(id)
-    }
-
-    /// A draft with a committed blob's bytes.
-    fn again(engine: &Arc<Engine>, id: &BlobId, durability: Durability) -> Self {
-        let guard = pin();
-        let bytes = engine.get(id, Verify::No, &guard).ok().flatten().unwrap_or_default();
-        let mut blocks = vec![Block([0; 64]); bytes.len().div_ceil(64)];
-        blocks.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
-        let place = Place::Heap(blocks);
-        let (engine, len) = (engine.clone(), bytes.len());
-        Self { engine, durability, len, header_len: 0, place, fork: fork_generation() }
+        match self.engine.put(&pin(), Body::Fixed(self.all()), naming, self.durability) {
+            Ok(put) => Ok(put.id),
+            Err(error) => Err(CommitError { draft: self, error }),
+        }
     }
 
     fn commit_named(mut self, naming: &Naming<'_>) -> Result<BlobId, CommitError> {
@@ -237,17 +228,20 @@ impl Draft {
         }
     }
 
+    /// Refuses a draft of the parent in a forked child.
+    fn check_process(&self) -> Result<()> {
+        if self.fork == fork_generation() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Forked, "a draft of the parent cannot be committed by a child")
+            .advice("reserve it after the fork"))
+    }
+
     fn try_commit(&mut self, naming: &Naming<'_>) -> Result<Put> {
         let guard = pin();
         let engine = self.engine.clone();
         engine.enter_writing(&guard)?;
-        if self.fork != fork_generation() {
-            return Err(Error::new(
-                ErrorKind::Forked,
-                "a draft of the parent cannot be committed by a child",
-            )
-            .advice("reserve it after the fork"));
-        }
+        self.check_process()?;
         if let Place::Heap(blocks) = &self.place {
             let bytes = &blocks.as_bytes()[..self.len];
             return engine.put(&guard, Body::Fixed(bytes), naming, self.durability);

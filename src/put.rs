@@ -58,7 +58,9 @@ impl Engine {
         durability: Durability,
     ) -> Result<Put> {
         self.enter_writing(guard)?;
-        self.check_room(body.len() as u64)?;
+        if let Err(error) = self.check_room(body.len() as u64) {
+            return self.put_full(guard, body, naming, durability, error);
+        }
         if body.len() as u64 <= SMALL_BYTES_MAX {
             return match body {
                 Body::Fixed(bytes) => self.put_small(guard, bytes, naming, durability),
@@ -73,7 +75,7 @@ impl Engine {
     }
 
     /// Refuses what would pass the store's size limit.
-    fn check_room(&self, bytes: u64) -> Result<()> {
+    pub fn check_room(&self, bytes: u64) -> Result<()> {
         let limit = self.run.control.limit();
         let used = self.run.control.bytes_appended();
         if limit == 0 || used.saturating_add(bytes) <= limit {
@@ -117,7 +119,7 @@ impl Engine {
     /// Bytes that a put of `len` bytes needs at most in a segment.
     fn room_for(&self, naming: &Naming<'_>, len: u64) -> u64 {
         let blob = record_bytes(Kind::Blob, len, self.files.digest_bytes());
-        naming.record_bytes(1) + blob + alignment(len) + STEP_BYTES
+        naming.record_bytes(1) + blob + alignment(Kind::Blob, len) + STEP_BYTES
     }
 
     /// Whether a live record of the blob is there to rely on: not one in a poisoned segment.
@@ -360,7 +362,7 @@ impl Engine {
         }
     }
 
-    /// There is no room for a large body: if it is in the store already, that is no matter.
+    /// There is no room for a body: if it is in the store already, that is no matter.
     fn put_full(
         &self,
         guard: &Guard,
@@ -476,7 +478,7 @@ pub struct Layout {
 impl Layout {
     /// Behind `tail`, with a ref record of `ref_bytes` right before the blob's header.
     pub fn of(tail: u64, ref_bytes: u64, len: u64) -> Self {
-        let align = alignment(len);
+        let align = alignment(Kind::Blob, len);
         // Cannot overflow: tails are file offsets, far below 2^63.
         let header = header_offset(tail + ref_bytes, align).unwrap_or(u64::MAX / 2);
         Self { first: header - ref_bytes, body: header + HEADER_BYTES, len }

@@ -87,6 +87,7 @@ impl Engine {
         if group.indices.is_empty() {
             return Ok(Vec::new());
         }
+        self.check_room(group.bytes)?;
         self.with_appender(guard, group.bytes, durability, |appender| {
             let pending = self.load_words(guard, &group.indices, ids, values)?;
             let batch = self.log_group(appender, &pending)?;

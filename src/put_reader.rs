@@ -84,6 +84,7 @@ impl Sink<'_> {
         let mut len = current.len();
         let mut spare = vec![0; CHUNK_BYTES as usize];
         while len > 0 {
+            self.engine.check_room(self.at + len as u64)?;
             let end = align_up(self.at + len as u64, crate::units::MIB).unwrap_or(u64::MAX);
             self.appender.reserve_to(end)?;
             let index = self.chunks.len() as u64;

@@ -281,6 +281,7 @@ impl Engine {
         check_limits(body, ids.len())?;
         let naming = Naming::Ref(body, expect);
         let room = naming.record_bytes(ids.len()) + STEP_BYTES + crate::units::PAGE_BYTES;
+        self.check_room(room)?;
         let named = self.with_appender(guard, room, durability, |appender| {
             self.name_blobs(appender, guard, &naming, ids, durability)
         })?;

@@ -123,7 +123,9 @@ impl Engine {
         };
         let body = name.encode();
         let removal = Removal::of_ref(key, &body);
-        self.remove(guard, &removal, durability)
+        // The pin of a blob that was removed reads as absent.
+        let was_visible = self.find_blob(id, guard)?.is_some();
+        Ok(self.remove(guard, &removal, durability)? && was_visible)
     }
 
     /// Removes a blob, whoever names it; `false` if there was none.

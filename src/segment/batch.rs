@@ -83,7 +83,7 @@ impl Batch {
         digest: [u8; 32],
     ) -> usize {
         // Cannot overflow: tails are file offsets, far below 2^63.
-        let offset = header_offset(self.tail(), alignment(body_len)).unwrap_or(u64::MAX);
+        let offset = header_offset(self.tail(), alignment(kind, body_len)).unwrap_or(u64::MAX);
         self.bytes.resize((offset - self.start) as usize, 0);
         let header = Header::pending(kind, body_len, sequence, digest);
         self.bytes.extend_from_slice(&header.encode(self.place, offset));
@@ -125,7 +125,7 @@ impl Batch {
 
 /// Bytes that a batch of these bodies needs at most, from `tail` on.
 pub fn bound(bodies: impl Iterator<Item = u64>) -> u64 {
-    bodies.map(|len| HEADER_BYTES + len + alignment(len) + STEP_BYTES).sum()
+    bodies.map(|len| HEADER_BYTES + len + alignment(Kind::Blob, len) + STEP_BYTES).sum()
 }
 
 #[cfg(test)]

@@ -148,7 +148,9 @@ impl SegmentSet {
         }
         let known = slot.get(guard).is_some();
         if !known && list.len() >= self.limit {
-            self.drop_idle(&mut list, self.limit.div_ceil(8), guard);
+            // Views may have held more than the limit for a while.
+            let over = list.len() - self.limit;
+            self.drop_idle(&mut list, over + self.limit.div_ceil(8), guard);
         }
         let map = match file.map(len, Access::Read) {
             Err(error) if error.kind() == ErrorKind::Limit => {
