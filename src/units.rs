@@ -12,7 +12,7 @@ pub const GIB: u64 = 1 << 30;
 pub const CHUNK_BYTES: u64 = 2 * MIB;
 /// Everything in a segment begins at a multiple of this (spec/FORMAT.md, section 1).
 pub const STEP_BYTES: u64 = 64;
-/// Payloads at least this long begin on a page.
+/// Bodies of blobs at least this long begin on a page.
 pub const PAGE_ALIGNED_BYTES_MIN: u64 = 64 * KIB;
 /// The page that payloads are aligned to.
 pub const PAGE_BYTES: u64 = 4 * KIB;

@@ -140,7 +140,7 @@ fn answer(v: &Vector<'_>) -> String {
             record_bytes(kind, v.number("body_len"), v.number("digest_bytes")).to_string()
         }
         "header_offset" => {
-            let align = alignment(v.number("body_len"));
+            let align = alignment(Kind::Blob, v.number("body_len"));
             header_offset(v.number("tail"), align).unwrap().to_string()
         }
         name => panic!("nothing here answers {name}"),
