@@ -3,7 +3,7 @@
 //! `unsafe` stands here because a writable mapping is handed out as a slice (spec/SOUNDNESS.md).
 
 use crate::blob::elements_of;
-use crate::disk::{Access, Map, Reserve};
+use crate::disk::{Access, Map, Reserve, fork_generation};
 use crate::engine::{Durability, Engine};
 use crate::entry::check_limits;
 use crate::error::{Error, ErrorKind, Result};
@@ -46,6 +46,8 @@ pub struct Draft {
     /// Bytes in front that are a header already, and not handed out.
     header_len: usize,
     place: Place,
+    /// The fork generation that it was made in: a child has no part in it.
+    fork: u64,
 }
 
 /// 64 bytes, so that a small draft is aligned as a blob is.
@@ -82,7 +84,7 @@ impl Draft {
         } else {
             Self::in_segment(&engine, len)?
         };
-        Ok(Self { engine, durability, len: bytes, header_len: 0, place })
+        Ok(Self { engine, durability, len: bytes, header_len: 0, place, fork: fork_generation() })
     }
 
     fn in_segment(engine: &Engine, len: u64) -> Result<Place> {
@@ -107,7 +109,11 @@ impl Draft {
         self
     }
 
+    /// The bytes; none in a forked child, which does not have the memory.
     fn all(&self) -> &[u8] {
+        if self.fork != fork_generation() {
+            return &[];
+        }
         match &self.place {
             Place::Heap(blocks) => &blocks.as_bytes()[..self.len],
             Place::Segment { map, written } => {
@@ -119,6 +125,9 @@ impl Draft {
     }
 
     fn all_mut(&mut self) -> &mut [u8] {
+        if self.fork != fork_generation() {
+            return &mut [];
+        }
         match &mut self.place {
             Place::Heap(blocks) => &mut blocks.as_mut_bytes()[..self.len],
             Place::Segment { map, written } => {
@@ -197,8 +206,11 @@ impl Draft {
     /// they stood elsewhere. (A pin that held the blob until the ref does could not be taken away
     /// again: whoever puts the same bytes meanwhile relies on it.)
     fn commit_copied(self, naming: &Naming<'_>) -> Result<BlobId, CommitError> {
-        let put = self.engine.put(&pin(), Body::Fixed(self.all()), naming, self.durability);
-        match put {
+        let put = || {
+            self.refuse_child()?;
+            self.engine.put(&pin(), Body::Fixed(self.all()), naming, self.durability)
+        };
+        match put() {
             Ok(put) => Ok(put.id),
             Err(error) => Err(CommitError { draft: self, error }),
         }
@@ -217,10 +229,21 @@ impl Draft {
         }
     }
 
+    /// A forked child does not have the draft's memory.
+    fn refuse_child(&self) -> Result<()> {
+        if self.fork == fork_generation() {
+            return Ok(());
+        }
+        let error =
+            Error::new(ErrorKind::Forked, "a draft of the parent cannot be committed by a child");
+        Err(error.advice("reserve it after the fork"))
+    }
+
     fn try_commit(&mut self, naming: &Naming<'_>) -> Result<Put> {
         let guard = pin();
         let engine = self.engine.clone();
         engine.enter_writing(&guard)?;
+        self.refuse_child()?;
         if let Place::Heap(blocks) = &self.place {
             let bytes = &blocks.as_bytes()[..self.len];
             return engine.put(&guard, Body::Fixed(bytes), naming, self.durability);
@@ -246,14 +269,14 @@ impl Draft {
 impl Deref for Draft {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        &self.all()[self.header_len..]
+        self.all().get(self.header_len..).unwrap_or_default()
     }
 }
 
 impl DerefMut for Draft {
     fn deref_mut(&mut self) -> &mut [u8] {
         let header_len = self.header_len;
-        &mut self.all_mut()[header_len..]
+        self.all_mut().get_mut(header_len..).unwrap_or_default()
     }
 }
 

@@ -12,6 +12,7 @@ use crate::publish::{Named, Removal, blob_not_found};
 use crate::stream::Body;
 use crate::sync::epoch::{Guard, pin};
 use crate::units::STEP_BYTES;
+use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -108,15 +109,7 @@ impl Refs {
         let engine = &*self.engine;
         engine.enter_writing(&guard)?;
         let durability = options.durability.unwrap_or(engine.settings.durability);
-        let mut body = RefBody {
-            namespace: self.namespace.to_string(),
-            key: key.to_vec(),
-            tags: options.tags.clone(),
-            metadata: options.metadata.clone(),
-            created_ns: now_ns(),
-            expires_ns: options.expires.map_or(0, |time| to_ns(time).max(1)),
-            ..RefBody::default()
-        };
+        let mut body = self.body_of(key, options);
         let set = match value {
             Value::Bytes(bytes) if bytes.len() > INLINE_BYTES => {
                 check_limits(&body, 1)?;
@@ -140,6 +133,44 @@ impl Refs {
             engine.run.control.announce_change();
         }
         Ok(set.map(Version))
+    }
+
+    /// Puts in all that a reader yields, and binds `key` to that blob, whatever it was bound to: named
+    /// instead of pinned. The blob's id, and the new version.
+    ///
+    /// # Errors
+    /// Those of [`Refs::set`] and of [`Store::put`](crate::Store::put).
+    pub fn set_reader(
+        &self,
+        key: impl AsRef<[u8]>,
+        mut reader: impl Read + Send,
+        options: &SetOptions,
+    ) -> Result<(BlobId, Version)> {
+        self.refuse_pins("set")?;
+        let mut body = self.body_of(key.as_ref(), options);
+        body.is_single = true;
+        check_limits(&body, 1)?;
+        let engine = &*self.engine;
+        let durability = options.durability.unwrap_or(engine.settings.durability);
+        let naming = Naming::Ref(&body, Expect::Any);
+        let put = engine.put_reader(&pin(), &mut reader, &naming, durability)?;
+        let set = put.named.into_set(&[put.id])?;
+        engine.run.control.announce_change();
+        let version = set.map(Version);
+        let declined = || Error::new(ErrorKind::Io, "an unconditional set was declined");
+        Ok((put.id, version.ok_or_else(declined)?))
+    }
+
+    fn body_of(&self, key: &[u8], options: &SetOptions) -> RefBody {
+        RefBody {
+            namespace: self.namespace.to_string(),
+            key: key.to_vec(),
+            tags: options.tags.clone(),
+            metadata: options.metadata.clone(),
+            created_ns: now_ns(),
+            expires_ns: options.expires.map_or(0, |time| to_ns(time).max(1)),
+            ..RefBody::default()
+        }
     }
 
     pub(crate) fn refuse_pins(&self, what: &str) -> Result<()> {
