@@ -6,7 +6,7 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::fs;
 use std::io;
@@ -63,11 +63,12 @@ fn things() -> std::sync::MutexGuard<'static, Vec<Thing>> {
     UNFINISHED.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Waits for an interrupt on a thread of its own.
+/// Waits for an interrupt on a thread of its own. A limit on file sizes is caught too, so that it
+/// comes back from the write as an error, and does not kill.
 pub fn watch() -> io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGXFSZ])?;
     thread::spawn(move || {
-        if let Some(signal) = signals.forever().next() {
+        if let Some(signal) = signals.forever().find(|signal| *signal != SIGXFSZ) {
             // The lock is kept to the end: nothing may be registered any more.
             let things = things();
             discard(&things);

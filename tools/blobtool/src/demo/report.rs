@@ -186,11 +186,13 @@ fn table(text: &mut String, plan: &Plan, report: &Report) {
 fn told(kill: &Killed) -> String {
     let Killed { who, step, back_after_ms, others_meanwhile } = kill;
     let doing = if who.starts_with('w') { "filling" } else { "behind" };
-    let back = back_after_ms.map_or_else(|| "-".into(), |ms| format!("{ms:.0} ms"));
-    format!(
-        "{who}, {doing} step {step}; another had done its next step {back} later, and\n         \
-         the others {others_meanwhile} steps meanwhile"
-    )
+    match back_after_ms {
+        Some(ms) => format!(
+            "{who}, {doing} step {step}; another had done its next step {ms:.0} ms later, and\n         \
+             the others {others_meanwhile} steps meanwhile"
+        ),
+        None => format!("{who}, {doing} step {step}; nothing was left to do for another"),
+    }
 }
 
 fn checked(report: &Report) -> String {

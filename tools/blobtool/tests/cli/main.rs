@@ -1,0 +1,13 @@
+//! The contract of the command line, held against the real program.
+#![forbid(unsafe_code)]
+
+mod bad_input;
+mod demo;
+mod documents;
+mod exit_codes;
+mod get;
+mod interrupt;
+mod names;
+mod put;
+mod removal;
+mod tool;
