@@ -4,11 +4,11 @@
 //! (spec/SOUNDNESS.md).
 
 use crate::disk::Map;
-use crate::engine::Found;
+use crate::engine::{Engine, Found};
 use crate::format::record::{Header, State};
 use crate::id::BlobId;
 use crate::segment::Mapped;
-use crate::sync::epoch::Guard;
+use crate::sync::epoch::{Guard, Pinned};
 use std::ops::Deref;
 use std::sync::Arc;
 use zerocopy::{FromBytes, Immutable};
@@ -23,6 +23,28 @@ impl<'g> Found<'g> {
         // (segment/appender.rs, I2). `slice` checks the bounds. The mapping lives as long as the
         // guard (sync/epoch.rs, I2).
         unsafe { map.slice(self.location.offset() + 64, self.header.body_len) }
+    }
+}
+
+impl Engine {
+    /// The bytes of a blob, if nothing is out of the ordinary: the index is at rest, the segment is
+    /// mapped, the header checks. `None` says nothing.
+    #[inline]
+    pub(crate) fn glance<'g>(
+        &self,
+        id: &BlobId,
+        guard: &'g Guard,
+    ) -> Option<(&'g [u8], Pinned<'g, Mapped>)> {
+        if !self.is_of_store(id) {
+            return None;
+        }
+        let location = self.index(guard).glance(id.key())?.location();
+        let mapped = self.segments.peek(location.segment(), guard)?;
+        let offset = location.offset();
+        let len = mapped.as_ref().blob_body_len(offset, id.padded())?;
+        // SAFETY: as in `Found::bytes`: the index names the record and its header checks.
+        let bytes = unsafe { mapped.as_ref().map.slice(offset + 64, len) };
+        bytes.map(|bytes| (bytes, mapped))
     }
 }
 
@@ -61,7 +83,7 @@ pub struct Blob {
 
 // SAFETY: a blob is an `Arc` of a mapping and a slice of its immutable bytes.
 unsafe impl Send for Blob {}
-// SAFETY: as above.
+// SAFETY: nothing behind a shared blob changes, so any thread may read it.
 unsafe impl Sync for Blob {}
 
 impl Blob {

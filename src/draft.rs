@@ -3,8 +3,8 @@
 //! `unsafe` stands here because a writable mapping is handed out as a slice (spec/SOUNDNESS.md).
 
 use crate::blob::elements_of;
-use crate::disk::{Access, Map, Reserve};
-use crate::engine::{Durability, Engine};
+use crate::disk::{Access, Map, Reserve, fork_generation};
+use crate::engine::{Durability, Engine, Verify};
 use crate::entry::check_limits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Kind, PIN_BYTES, record_bytes};
@@ -46,6 +46,8 @@ pub struct Draft {
     /// Bytes in front that are a header already, and not handed out.
     header_len: usize,
     place: Place,
+    /// The fork generation that it was made in: a child has no part in it.
+    fork: u64,
 }
 
 /// 64 bytes, so that a small draft is aligned as a blob is.
@@ -80,7 +82,7 @@ impl Draft {
         } else {
             Self::in_segment(&engine, len)?
         };
-        Ok(Self { engine, durability, len: bytes, header_len: 0, place })
+        Ok(Self { engine, durability, len: bytes, header_len: 0, place, fork: fork_generation() })
     }
 
     fn in_segment(engine: &Engine, len: u64) -> Result<Place> {
@@ -106,7 +108,11 @@ impl Draft {
         self
     }
 
+    /// The bytes; none in a forked child, which does not have the memory.
     fn all(&self) -> &[u8] {
+        if self.fork != fork_generation() {
+            return &[];
+        }
         match &self.place {
             Place::Heap(blocks) => &blocks.as_bytes()[..self.len],
             Place::Segment { map, written } => {
@@ -118,6 +124,9 @@ impl Draft {
     }
 
     fn all_mut(&mut self) -> &mut [u8] {
+        if self.fork != fork_generation() {
+            return &mut [];
+        }
         match &mut self.place {
             Place::Heap(blocks) => &mut blocks.as_mut_bytes()[..self.len],
             Place::Segment { map, written } => {
@@ -207,11 +216,12 @@ impl Draft {
     /// A draft with a committed blob's bytes.
     fn again(engine: &Arc<Engine>, id: &BlobId, durability: Durability) -> Self {
         let guard = pin();
-        let bytes = engine.get(id, crate::Verify::No, &guard).ok().flatten().unwrap_or_default();
+        let bytes = engine.get(id, Verify::No, &guard).ok().flatten().unwrap_or_default();
         let mut blocks = vec![Block([0; 64]); bytes.len().div_ceil(64)];
         blocks.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
         let place = Place::Heap(blocks);
-        Self { engine: engine.clone(), durability, len: bytes.len(), header_len: 0, place }
+        let (engine, len) = (engine.clone(), bytes.len());
+        Self { engine, durability, len, header_len: 0, place, fork: fork_generation() }
     }
 
     fn commit_named(mut self, naming: &Naming<'_>) -> Result<BlobId, CommitError> {
@@ -231,6 +241,13 @@ impl Draft {
         let guard = pin();
         let engine = self.engine.clone();
         engine.enter_writing(&guard)?;
+        if self.fork != fork_generation() {
+            return Err(Error::new(
+                ErrorKind::Forked,
+                "a draft of the parent cannot be committed by a child",
+            )
+            .advice("reserve it after the fork"));
+        }
         if let Place::Heap(blocks) = &self.place {
             let bytes = &blocks.as_bytes()[..self.len];
             return engine.put(&guard, Body::Fixed(bytes), naming, self.durability);
@@ -256,14 +273,14 @@ impl Draft {
 impl Deref for Draft {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        &self.all()[self.header_len..]
+        self.all().get(self.header_len..).unwrap_or_default()
     }
 }
 
 impl DerefMut for Draft {
     fn deref_mut(&mut self) -> &mut [u8] {
         let header_len = self.header_len;
-        &mut self.all_mut()[header_len..]
+        self.all_mut().get_mut(header_len..).unwrap_or_default()
     }
 }
 

@@ -9,8 +9,9 @@ use crate::engine::{Engine, Found, Verify};
 use crate::error::{Error, Result};
 use crate::format::word::Word;
 use crate::id::BlobId;
+use crate::segment::Mapped;
 use crate::stream::hash_in_place;
-use crate::sync::epoch::Guard;
+use crate::sync::epoch::{Guard, Pinned};
 
 /// Lookups of a batch that are under way at a time.
 const LANES: usize = 16;
@@ -24,23 +25,36 @@ impl Engine {
         verify: Verify,
         guard: &'g Guard,
     ) -> Result<Option<&'g [u8]>> {
-        let Some((_, found)) = self.find_blob(id, guard)? else { return Ok(None) };
-        let bytes = self.body_of(&found, guard)?;
-        if verify == Verify::Whole {
-            self.verify(&found, bytes, guard)?;
+        match self.glance(id, guard) {
+            Some((bytes, _)) if verify == Verify::No => Ok(Some(bytes)),
+            _ => Ok(self.get_slowly(id, verify, guard)?.map(|(bytes, _)| bytes)),
         }
-        Ok(Some(bytes))
     }
 
     /// A view of a blob that holds its mapping by itself.
     #[inline]
     pub fn get_blob(&self, id: &BlobId, verify: Verify, guard: &Guard) -> Result<Option<Blob>> {
+        let got = match self.glance(id, guard) {
+            Some(got) if verify == Verify::No => Some(got),
+            _ => self.get_slowly(id, verify, guard)?.map(|(bytes, found)| (bytes, found.mapped)),
+        };
+        Ok(got.map(|(bytes, mapped)| Blob::new(*id, bytes, mapped.to_arc())))
+    }
+
+    /// A blob by all the steps: while the index grows, before its segment is mapped, or to be verified.
+    #[inline(never)]
+    fn get_slowly<'g>(
+        &self,
+        id: &BlobId,
+        verify: Verify,
+        guard: &'g Guard,
+    ) -> Result<Option<(&'g [u8], Found<'g>)>> {
         let Some((_, found)) = self.find_blob(id, guard)? else { return Ok(None) };
         let bytes = self.body_of(&found, guard)?;
         if verify == Verify::Whole {
             self.verify(&found, bytes, guard)?;
         }
-        Ok(Some(Blob::new(*id, bytes, found.mapped.to_arc())))
+        Ok(Some((bytes, found)))
     }
 
     #[inline]
@@ -66,10 +80,9 @@ impl Engine {
         ids: &[BlobId],
         verify: Verify,
         guard: &'g Guard,
-        mut each: impl FnMut(&BlobId, Option<(&'g [u8], Found<'g>)>),
+        mut each: impl FnMut(&BlobId, Option<(&'g [u8], Pinned<'g, Mapped>)>),
     ) -> Result<()> {
         let index = self.index(guard);
-        let mut words = [Word::NONE; LANES];
         for id in ids.iter().take(LANES) {
             index.prefetch(id.key());
         }
@@ -77,50 +90,31 @@ impl Engine {
             for id in ids.iter().skip((at + 1) * LANES).take(LANES) {
                 index.prefetch(id.key());
             }
-            for (word, id) in words.iter_mut().zip(batch) {
-                *word =
-                    if self.is_of_store(id) { index.lookup(id.key())?.word } else { Word::NONE };
-                self.prefetch_record(*word, guard);
+            for id in batch {
+                self.prefetch_record(index.glance(id.key()), guard);
             }
-            for (&word, id) in words.iter().zip(batch) {
-                each(id, self.get_at(id, word, verify, guard)?);
+            for id in batch {
+                each(
+                    id,
+                    match self.glance(id, guard) {
+                        Some(got) if verify == Verify::No => Some(got),
+                        _ => self
+                            .get_slowly(id, verify, guard)?
+                            .map(|(bytes, found)| (bytes, found.mapped)),
+                    },
+                );
             }
         }
         Ok(())
     }
 
-    fn prefetch_record(&self, word: Word, guard: &Guard) {
-        let location = word.location();
-        if word.is_live()
+    #[inline]
+    fn prefetch_record(&self, word: Option<Word>, guard: &Guard) {
+        if let Some(location) = word.map(Word::location)
             && let Some(mapped) = self.segments.peek(location.segment(), guard)
         {
             mapped.as_ref().map.prefetch(location.offset());
         }
-    }
-
-    /// The blob whose word was just looked up; the long way where anything is unusual.
-    fn get_at<'g>(
-        &self,
-        id: &BlobId,
-        word: Word,
-        verify: Verify,
-        guard: &'g Guard,
-    ) -> Result<Option<(&'g [u8], Found<'g>)>> {
-        if !word.is_live() {
-            return Ok(None);
-        }
-        let found = match self.read(word.location(), guard)? {
-            Some(found) if found.header.is_of(id.padded()) => found,
-            _ => match self.find_blob(id, guard)? {
-                Some((_, found)) => found,
-                None => return Ok(None),
-            },
-        };
-        let bytes = self.body_of(&found, guard)?;
-        if verify == Verify::Whole {
-            self.verify(&found, bytes, guard)?;
-        }
-        Ok(Some((bytes, found)))
     }
 
     /// Reads a part of a blob by `pread`, so that a medium error is an error and not a signal; the

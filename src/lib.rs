@@ -18,20 +18,17 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", target_endian = "little")))]
 compile_error!("drystone needs 64-bit little-endian Linux (kernel 4.18 or later)");
 
-mod appenders;
 mod blob;
 mod clock;
 mod control;
 #[doc(hidden)]
 pub mod disk;
 mod draft;
-mod durable;
 mod engine;
 mod entry;
 mod error;
 mod format;
 mod get;
-mod group;
 #[doc(hidden)]
 pub mod hash;
 mod id;
@@ -43,7 +40,7 @@ mod process;
 mod publish;
 mod put;
 mod put_many;
-mod reader;
+mod put_reader;
 mod recover;
 mod refs;
 mod run;
@@ -52,7 +49,6 @@ mod stat;
 mod store;
 mod stream;
 mod sync;
-mod threads;
 mod units;
 mod uuid;
 mod walk;

@@ -7,7 +7,8 @@
 //!
 //! I1. [`ArrayHeader::parse`] takes any bytes: it reads at most [`HEADER_BYTES_MAX`] of them, in one
 //!     pass, nests at most a few levels deep, and never evaluates anything.
-//! I2. What parses has a header that encodes, and parses again as the same.
+//! I2. What parses, encodes and parses again as the same, but for `fortran_order` where both orders
+//!     are the same: there NumPy writes False, and so does [`ArrayHeader::encode`].
 #![forbid(unsafe_code)]
 
 mod dtype;

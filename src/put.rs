@@ -16,7 +16,7 @@ use crate::format::record::{
 };
 use crate::format::word::Word;
 use crate::hash::{digest, encode_chunks};
-use crate::id::{BlobId, Key};
+use crate::id::{BlobId, HashAlgorithm, Key};
 use crate::index::Seen;
 use crate::naming::Naming;
 use crate::publish::Named;
@@ -186,7 +186,7 @@ impl Engine {
     /// `IdCollision` if they differ, `Damaged` if the blob is not what its id says.
     pub fn compare(&self, guard: &Guard, id: &BlobId, body: Body<'_>) -> Result<()> {
         let Body::Fixed(bytes) = body else { return Ok(()) };
-        if id.algorithm() == crate::HashAlgorithm::Blake3 {
+        if id.algorithm() == HashAlgorithm::Blake3 {
             return Ok(());
         }
         let Some((_, found)) = self.find(id.key(), guard)? else { return Ok(()) };
@@ -428,7 +428,7 @@ impl Engine {
         appender: &Appender,
         at: &Layout,
     ) -> Result<()> {
-        if id.algorithm() == crate::HashAlgorithm::Blake3 {
+        if id.algorithm() == HashAlgorithm::Blake3 {
             return Ok(());
         }
         let Some((_, found)) = self.find(id.key(), guard)? else { return Ok(()) };

@@ -162,7 +162,7 @@ impl Engine {
             hash: Some(self.superblock.hash),
             uuid: self.superblock.uuid,
             sequence: self.run.control.sequence(),
-            mappings: self.segments.mapped_count() as u64,
+            mappings: self.segments.mapped_count(guard) as u64,
             limit: Some(self.run.control.limit()).filter(|&limit| limit != 0),
             free_bytes: self.disk().space()?.free,
             file_system: self.disk().file_system().to_owned(),

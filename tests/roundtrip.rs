@@ -1,4 +1,5 @@
 //! What is put in comes out, in this process and the next, whatever its size.
+#![forbid(unsafe_code)]
 
 use drystone::{BlobId, ErrorKind, HashAlgorithm, Store};
 
@@ -15,7 +16,20 @@ fn bytes(len: usize, seed: u64) -> Vec<u8> {
 }
 
 const SIZES: [usize; 14] = [
-    0, 1, 63, 64, 65, 4096, 65_535, 65_536, 65_537, 1 << 20, (2 << 20) - 1, 2 << 20, (2 << 20) + 1, 40 << 20,
+    0,
+    1,
+    63,
+    64,
+    65,
+    4096,
+    65_535,
+    65_536,
+    65_537,
+    1 << 20,
+    (2 << 20) - 1,
+    2 << 20,
+    (2 << 20) + 1,
+    40 << 20,
 ];
 
 #[test]

@@ -16,6 +16,7 @@ use crate::units::{KIB, MIB};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, OFlag, fallocate, open};
 use nix::sys::stat::{Mode, fchmod, fstat};
+use nix::sys::statvfs::fstatvfs;
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::{fdatasync, ftruncate};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
@@ -138,6 +139,15 @@ impl RealFile {
         Ok(true)
     }
 
+    /// Whether memory is certain to run out before the file is `len` bytes long; asking for it all the
+    /// same would take what others need.
+    fn is_too_long(&self, len: u64) -> Result<bool> {
+        let missing = len.saturating_sub(self.len()?);
+        let stat = fstatvfs(self.fd()?).map_err(|errno| self.fail("stat", errno))?;
+        let free = stat.blocks_available().saturating_mul(stat.fragment_size());
+        Ok(self.is_memory && stat.blocks() != 0 && missing > free)
+    }
+
     /// Writes every byte of a range as it is, zeros beyond the end, so that all of it is backed.
     fn write_through(&self, from: u64, len: u64) -> Result<()> {
         let mut buffer = vec![0; ZERO_STEP_BYTES];
@@ -201,6 +211,9 @@ impl File for RealFile {
     }
 
     fn reserve(&self, from: u64, len: u64, how: Reserve) -> Result<()> {
+        if how == Reserve::Backed && self.is_too_long(len)? {
+            return Err(self.fail("reserve space", Errno::ENOSPC));
+        }
         let takes = how == Reserve::Backed || !self.is_memory;
         if takes && !self.allocate(from, len)? && how == Reserve::Backed {
             self.write_through(from, len)?;

@@ -11,7 +11,7 @@
 //!   number and not a stranger's that the kernel has given the same one. Only if there is no descriptor
 //!   to be had (a limit) does it close, and marks the entry, so that the `File` does not.
 //! - I3 The handler only makes system calls and touches atomics: the child of a process with threads
-//!   may do nothing else.
+//!   may do nothing else (spec/SOUNDNESS.md, S7).
 //! - I4 Entries are never given back to the allocator; free ones are used again.
 //!
 //! What the handler cannot see: a raw `clone` system call, and `posix_spawn`, which runs no handler but
@@ -97,6 +97,7 @@ pub fn fork_generation() -> u64 {
 
 /// Sets the handler up, once per process (and its children).
 pub fn watch() -> Result<()> {
+    // SAFETY: the declaration is that of POSIX.
     unsafe extern "C" {
         // glibc has it in libc_nonshared.a; the `libc` crate does not declare it.
         fn pthread_atfork(
@@ -107,7 +108,7 @@ pub fn watch() -> Result<()> {
     }
     static CODE: OnceLock<c_int> = OnceLock::new();
     // SAFETY: the signature is POSIX's, and `in_child` may run in the child of a process with
-    // threads (I3).
+    // threads (I3, S7).
     match *CODE.get_or_init(|| unsafe { pthread_atfork(None, None, Some(in_child)) }) {
         0 => Ok(()),
         code => Err(Error::io("cannot watch for forks", io::Error::from_raw_os_error(code))),
@@ -127,12 +128,12 @@ extern "C" fn in_child() {
                 continue;
             }
             if substitute < 0 {
-                // SAFETY: a system call with a C string.
+                // SAFETY: a system call with a C string (S7).
                 substitute = unsafe { libc::open(c"/".as_ptr(), flags) };
             }
             if substitute < 0 || !replace(fd, substitute) {
                 slot.store(CLOSED, Ordering::Relaxed);
-                // SAFETY: the number belongs to a `File` that sees CLOSED and leaves it alone.
+                // SAFETY: the number belongs to a `File` that sees CLOSED and leaves it alone (S7).
                 unsafe { libc::close(fd) };
             }
         }

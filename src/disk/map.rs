@@ -50,12 +50,12 @@ pub struct Map {
 // that `&Map` allows is an atomic access or a system call (S3); `slice` and the pointers put the
 // duty on their caller.
 unsafe impl Send for Map {}
-// SAFETY: as above.
+// SAFETY: through a shared `&Map` memory is only touched by atomics and system calls (S3).
 unsafe impl Sync for Map {}
 
 impl Map {
     /// Maps the first `len` bytes of a file, shared. The caller has checked that the file holds
-    /// them: a page beyond its end is a SIGBUS (S5).
+    /// them: a page beyond its end is a SIGBUS (S2, S9).
     pub(super) fn file(fd: BorrowedFd<'_>, len: u64, access: Access) -> Result<Self> {
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         let Some(size) = NonZeroUsize::new(len) else {
@@ -65,7 +65,7 @@ impl Map {
             Access::Read => ProtFlags::PROT_READ,
             Access::Write => ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
         };
-        // SAFETY: without MAP_FIXED the kernel picks addresses that nothing else uses.
+        // SAFETY: without MAP_FIXED the kernel picks addresses that nothing else uses (S10).
         let base = unsafe { mman::mmap(None, size, protection, MapFlags::MAP_SHARED, fd, 0) }
             .map_err(|errno| Error::io(format!("cannot map {len} bytes"), errno.into()))?;
         Ok(Self { base: base.cast(), len, access, only_in: None })
@@ -78,7 +78,7 @@ impl Map {
             return Ok(Self::empty(Access::Write));
         };
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: without MAP_FIXED the kernel picks addresses that nothing else uses.
+        // SAFETY: without MAP_FIXED the kernel picks addresses that nothing else uses (S10).
         let base = unsafe { mman::mmap_anonymous(None, size, protection, MapFlags::MAP_PRIVATE) }
             .map_err(|errno| {
             Error::io(format!("cannot get {len} bytes of memory"), errno.into())
@@ -119,7 +119,7 @@ impl Map {
     #[inline]
     pub fn read_words(&self, offset: u64) -> Option<[u64; 8]> {
         let whole = self.len as u64 & !(BLOCK_BYTES - 1);
-        if offset % BLOCK_BYTES != 0 || offset >= whole {
+        if !offset.is_multiple_of(BLOCK_BYTES) || offset >= whole {
             return None;
         }
         let first = offset as usize / WORD_BYTES;
@@ -282,8 +282,10 @@ impl Map {
     /// The word `at`; panics if there is none.
     #[inline]
     fn word(&self, at: usize) -> &AtomicU64 {
-        assert!(at < self.len / WORD_BYTES, "word {at} is beyond the mapping's {} bytes", self.len);
-        // SAFETY: the word lies within `len`.
+        if at >= self.len / WORD_BYTES {
+            out_of_range(at, self.len);
+        }
+        // SAFETY: it was just checked that the word lies within `len`.
         unsafe { self.word_unchecked(at) }
     }
 
@@ -307,6 +309,13 @@ impl Map {
         // loads, which are allowed on read-only pages.
         unsafe { AtomicU64::from_ptr(self.base.as_ptr().cast::<u64>().add(at)) }
     }
+}
+
+/// Apart, so that the formatting costs the callers nothing.
+#[cold]
+#[inline(never)]
+fn out_of_range(at: usize, len: usize) -> ! {
+    panic!("word {at} is beyond the mapping's {len} bytes")
 }
 
 impl Words for Map {

@@ -123,7 +123,10 @@ impl RealDisk {
         };
         match works(self) {
             Ok(true) => Ok(()),
-            Ok(false) => Err("what is written to a file does not show in its mappings".to_string()),
+            Ok(false) => Err("what is written to a file does not show in its mappings".to_owned()),
+            // A full store must open, or nobody could make room in it.
+            Err(error) if error.kind() == ErrorKind::NoSpace => Ok(()),
+            Err(error) if error.kind() != ErrorKind::Io => return Err(error),
             Err(error) => Err(format!("it was tried out: {error}")),
         }
         .map_err(|why| guard::refusal(self.magic, &self.path, &why))
@@ -392,6 +395,10 @@ impl Disk for RealDisk {
         let stat =
             fstatvfs(&self.root).map_err(|errno| self.fail("stat the file system", "", errno))?;
         let bytes = |blocks: u64| blocks.saturating_mul(stat.fragment_size());
+        if stat.blocks() == 0 {
+            // ramfs, and tmpfs without a limit, do not count.
+            return Ok(Space { total: i64::MAX as u64, free: i64::MAX as u64 });
+        }
         Ok(Space { total: bytes(stat.blocks()), free: bytes(stat.blocks_available()) })
     }
 

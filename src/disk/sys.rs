@@ -1,4 +1,4 @@
-//! The few calls of kernel and machine for which `nix` has no safe wrapper.
+//! The few calls of kernel and machine for which `nix` has no safe wrapper (spec/SOUNDNESS.md, S10).
 #![allow(unsafe_code)]
 
 use crate::sync::machine::AtomicU64;
@@ -14,7 +14,7 @@ pub fn mount_id(fd: BorrowedFd<'_>) -> u64 {
         // SAFETY: all-zero bytes are a value of this plain C struct.
         let mut found: libc::statx = unsafe { std::mem::zeroed() };
         // SAFETY: the descriptor is open, the path is an empty C string, which AT_EMPTY_PATH
-        // allows, and `found` is writable and as large as the kernel expects.
+        // allows, and `found` is writable and as large as the kernel expects (S10).
         let code = unsafe {
             libc::statx(fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, wanted, &mut found)
         };
@@ -34,7 +34,7 @@ pub fn futex_wait(word: &AtomicU64, expected: u32, timeout: Option<Duration>) ->
     let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: the kernel reads four aligned bytes of a live word (the low half stands first: the
     // crate is little-endian only) and a timespec or null; it stores nothing. Without
-    // FUTEX_PRIVATE_FLAG the word is known by its file, so that processes meet.
+    // FUTEX_PRIVATE_FLAG the word is known by its file, so that processes meet (S3).
     let code = unsafe {
         libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, timeout)
     };
@@ -43,7 +43,7 @@ pub fn futex_wait(word: &AtomicU64, expected: u32, timeout: Option<Duration>) ->
 
 /// See [`Map::futex_wake_all`](super::Map::futex_wake_all).
 pub fn futex_wake_all(word: &AtomicU64) {
-    // SAFETY: the kernel only takes the address of a live word as a name.
+    // SAFETY: the kernel only takes the address of a live word as a name (S3).
     unsafe {
         libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, libc::c_int::MAX);
     }

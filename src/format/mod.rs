@@ -1,4 +1,5 @@
 //! What stands in the files, as pure functions of bytes (spec/FORMAT.md).
+#![forbid(unsafe_code)]
 
 pub mod control;
 pub mod record;
@@ -8,4 +9,8 @@ pub mod superblock;
 pub mod word;
 
 #[cfg(test)]
+mod spec;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;

@@ -12,8 +12,6 @@ pub const PINS: &str = "pins";
 pub const NAMESPACE_BYTES_MAX: usize = 255;
 /// Longest key of a ref, in bytes.
 pub const KEY_BYTES_MAX: usize = 64 << 10;
-/// Longest inline value, in bytes.
-pub const INLINE_BYTES_MAX: usize = 64 << 10;
 /// Most blobs that one ref may name.
 pub const BLOBS_MAX: usize = 1 << 16;
 /// Most tags of one ref.

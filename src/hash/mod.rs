@@ -11,6 +11,7 @@
 //! I3. The BLAKE3 digest is the standard one (`b3sum`) at every length; a chunk's digest is the
 //!     chaining value of its subtree, which 2 MiB, a power of two, always is.
 //! I4. Nothing here panics on bytes; only on a chunk asked for what it is not (see [`ChunkHasher`]).
+#![forbid(unsafe_code)]
 
 mod blob;
 mod chunk;

@@ -1,5 +1,6 @@
 //! One digest by every way to it: the ways must agree with each other here, and with other
 //! implementations in spec/vectors.
+#![forbid(unsafe_code)]
 
 use super::*;
 use crate::id::HashAlgorithm::{self, Blake3, Xxh3};

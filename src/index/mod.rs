@@ -1,4 +1,5 @@
 //! The index: a lock-free, growing hash table in shared words (spec/CONCURRENCY.md).
+#![forbid(unsafe_code)]
 
 mod access;
 mod grow;

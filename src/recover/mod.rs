@@ -7,6 +7,7 @@
 //! I1  Nothing is changed but by appending to new segments and by sealing open ones, so recovery can
 //!     be killed anywhere and repeated.
 //! I2  The run gets its name when it is complete; of two recoverers the first to rename wins.
+#![forbid(unsafe_code)]
 
 mod fold;
 mod gather;

@@ -15,9 +15,9 @@
 use super::batch::{Batch, Placed};
 use super::files::{Files, SEGMENTS_DIR, segment_path};
 use crate::control::Control;
-use crate::disk::{File, LockKind, Reserve, fork_generation};
+use crate::disk::{File, LockKind, Reserve};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::record::{HEADER_BYTES, Kind, Place};
+use crate::format::record::{Kind, Place};
 use crate::format::segment::{HEAD_BYTES, Head};
 use crate::format::word::Location;
 use crate::units::{KIB, MIB, SEGMENT_BYTES_MAX};
@@ -46,7 +46,6 @@ pub struct Appender {
     pub(super) durable: u64,
     pub(super) slot: Option<usize>,
     pub(super) hinted: u64,
-    pub(super) fork: u64,
     buffer: Vec<u8>,
 }
 
@@ -80,7 +79,6 @@ impl Appender {
             durable: 0,
             slot: None,
             hinted: 0,
-            fork: fork_generation(),
             buffer: Vec::new(),
         })
     }
@@ -103,7 +101,6 @@ impl Appender {
             durable: 0,
             slot: None,
             hinted: tail,
-            fork: fork_generation(),
             buffer: Vec::new(),
         }
     }
@@ -135,11 +132,6 @@ impl Appender {
     /// First byte that belongs to no record.
     pub fn tail(&self) -> u64 {
         self.tail
-    }
-
-    /// Whether it was made by this process, and not by a parent that forked.
-    pub fn is_ours(&self) -> bool {
-        self.fork == fork_generation()
     }
 
     /// Whether records of `bytes` fit before the segment reaches `target`. A fresh segment takes
@@ -250,7 +242,4 @@ impl Appender {
         self.recycle(batch);
         appended
     }
-
-    /// Bytes of a durable point.
-    pub const DURABLE_POINT_BYTES: u64 = HEADER_BYTES;
 }

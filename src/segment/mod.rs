@@ -1,4 +1,5 @@
 //! Segments: append-only files, one appender at a time (spec/FORMAT.md, sections 3 to 6).
+#![forbid(unsafe_code)]
 
 mod adopt;
 mod appender;
@@ -11,7 +12,7 @@ mod seal;
 mod set;
 
 pub use appender::Appender;
-pub use batch::{Batch, Placed, bound};
+pub use batch::{Batch, bound};
 pub use files::{Files, SEGMENTS_DIR, segment_path};
 pub use read::{Facts, is_sealed, pin_of, publish_foreign, read_facts};
 pub use scan::{Scan, Scanned};

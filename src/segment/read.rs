@@ -4,7 +4,7 @@
 use super::files::{Files, segment_path};
 use super::scan::{Scan, Scanned};
 use crate::disk::{Access, Map};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{
     HEADER_BYTES, Header, Kind, PIN_BYTES, Place, RawPin, STATE_OFFSET, State,
 };
@@ -149,7 +149,7 @@ pub fn publish_foreign(files: &Files, number: u32, offset: u64) -> Result<bool> 
     let file = match files.open(number, Access::Write) {
         Ok(Some(file)) => file,
         Ok(None) => return Ok(false),
-        Err(error) if error.kind() == crate::ErrorKind::Permission => return Ok(false),
+        Err(error) if error.kind() == ErrorKind::Permission => return Ok(false),
         Err(error) => return Err(error),
     };
     let mut block = [0; 64];

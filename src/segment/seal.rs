@@ -90,7 +90,6 @@ pub fn confirm_sealed(files: &Files, number: u32) -> Result<bool> {
         Some(_) => {
             drop(file);
             let Some(file) = files.open(number, Access::Write)? else { return Ok(true) };
-            file.sync_data()?;
             confirm(files, number, &*file)?;
             Ok(true)
         }

@@ -14,6 +14,7 @@ use crate::disk::{Access, Map};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Header, Place};
 use crate::format::word::Location;
+use crate::process::PerProcess;
 use crate::sync::epoch::{Guard, Pinned, Slot};
 use crate::sync::{AtomicU64, Ordering};
 use std::collections::VecDeque;
@@ -33,8 +34,18 @@ pub struct Mapped {
 }
 
 impl Mapped {
+    /// Length of the body of the blob with this digest, if its valid header stands at an offset and the
+    /// mapping reaches to the body's end.
+    #[inline]
+    pub fn blob_body_len(&self, offset: u64, digest: &[u8; 32]) -> Option<u64> {
+        let words = self.map.read_words(offset)?;
+        let len = Header::blob_body_len(&words, self.place, offset, digest)?;
+        // Cannot overflow: offsets are below 2^30, lengths below 2^57.
+        (offset + 64 + len <= self.map.len()).then_some(len)
+    }
+
     /// The valid header at an offset.
-    #[inline(always)]
+    #[inline]
     pub fn header(&self, offset: u64) -> Option<Header> {
         Header::from_words(&self.map.read_words(offset)?, self.place, offset)
     }
@@ -47,7 +58,7 @@ pub struct SegmentSet {
     files: Files,
     leaves: Box<[OnceLock<Leaf>]>,
     /// Numbers of the mapped segments, oldest first.
-    mapped: Mutex<VecDeque<u32>>,
+    mapped: PerProcess<Mutex<VecDeque<u32>>>,
     limit: usize,
     unlink_epoch: AtomicU64,
 }
@@ -60,25 +71,22 @@ impl SegmentSet {
         Self {
             files,
             leaves: leaves.collect(),
-            mapped: Mutex::new(VecDeque::new()),
+            mapped: PerProcess::new(Mutex::default()),
             limit: limit.max(1),
             unlink_epoch: AtomicU64::new(unlink_epoch),
         }
     }
 
-    /// The files behind it.
-    pub fn files(&self) -> &Files {
-        &self.files
-    }
-
     /// How many segments are mapped.
-    pub fn mapped_count(&self) -> usize {
-        self.mapped_list().len()
+    pub fn mapped_count(&self, guard: &Guard) -> usize {
+        self.mapped_list(guard).len()
     }
 
-    fn mapped_list(&self) -> MutexGuard<'_, VecDeque<u32>> {
-        // A panic while it was held leaves a list that is at worst short of an entry.
-        self.mapped.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn mapped_list<'g>(&self, guard: &'g Guard) -> MutexGuard<'g, VecDeque<u32>> {
+        // A panic while it was held leaves a list that is at worst short of an entry; a forked child
+        // begins with an empty one, and what it inherited stays mapped.
+        let list = self.mapped.get(guard, Mutex::default);
+        list.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     #[inline]
@@ -91,7 +99,7 @@ impl SegmentSet {
     ///
     /// # Errors
     /// `Damaged` when the file is shorter than `end`.
-    #[inline(always)]
+    #[inline]
     pub fn get<'g>(
         &self,
         segment: u32,
@@ -117,7 +125,7 @@ impl SegmentSet {
         end: u64,
         guard: &'g Guard,
     ) -> Result<Option<Pinned<'g, Mapped>>> {
-        let mut list = self.mapped_list();
+        let mut list = self.mapped_list(guard);
         let leaf = &self.leaves[(segment >> LEAF_BITS) as usize % self.leaves.len()];
         let slots = leaf.get_or_init(|| (0..LEAF_SLOTS).map(|_| Slot::new()).collect());
         let slot = &slots[segment as usize & (LEAF_SLOTS - 1)];
@@ -182,7 +190,7 @@ impl SegmentSet {
 
     #[cold]
     fn drop_unlinked(&self, epoch: u64, guard: &Guard) {
-        let mut list = self.mapped_list();
+        let mut list = self.mapped_list(guard);
         let Ok(present) = self.files.list() else { return };
         list.retain(|segment| {
             let kept = present.binary_search(segment).is_ok();
@@ -198,6 +206,6 @@ impl SegmentSet {
 
 impl std::fmt::Debug for SegmentSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SegmentSet").field("mapped", &self.mapped_count()).finish_non_exhaustive()
+        f.debug_struct("SegmentSet").field("limit", &self.limit).finish_non_exhaustive()
     }
 }

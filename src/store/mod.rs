@@ -1,4 +1,5 @@
 //! The store as its users see it.
+#![deny(unsafe_code)] // `options` and `store` allow it: they offer unsafe functions
 
 mod guard;
 mod open;

@@ -33,19 +33,7 @@ pub fn open(options: Options, path: &Path) -> Result<Store> {
 
 fn open_engine(options: &Options, path: &Path) -> Result<Engine> {
     check(options)?;
-    let disk: Arc<dyn Disk> = RealDisk::open(
-        path,
-        &OpenOptions {
-            writable: !options.read_only,
-            create: options.create,
-            trust_other_users: options.trust_other_users,
-            boot_id: options.boot_id.clone(),
-        },
-    )
-    .map_err(|error| match error.kind() {
-        ErrorKind::NotFound => not_a_store("there is no such directory"),
-        _ => error,
-    })?;
+    let disk = open_disk(options, path)?;
     let superblock = match read_superblock(&*disk)? {
         Some(superblock) => superblock,
         None if options.create && !options.read_only => create(&*disk, options)?,
@@ -70,6 +58,28 @@ fn open_engine(options: &Options, path: &Path) -> Result<Engine> {
         users,
         total,
     ))
+}
+
+fn open_disk(options: &Options, path: &Path) -> Result<Arc<dyn Disk>> {
+    if let Some(disk) = &options.disk {
+        return Ok(disk.clone());
+    }
+    let opened = RealDisk::open(
+        path,
+        &OpenOptions {
+            writable: !options.read_only,
+            create: options.create,
+            trust_other_users: options.trust_other_users,
+            boot_id: options.boot_id.clone(),
+        },
+    );
+    match opened {
+        Ok(disk) => Ok(disk),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(not_a_store("there is no such directory"))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn not_a_store(why: &str) -> Error {

@@ -1,11 +1,14 @@
 //! How a store is opened, and how single operations depart from that.
+#![allow(unsafe_code)]
 
 use super::Store;
-use crate::engine::{Durability, Settings, Verify};
+use crate::disk::Disk;
+use crate::engine::{Durability, Settings, Verify, default_threads};
 use crate::error::Result;
 use crate::id::HashAlgorithm;
-use crate::threads::default_threads;
+
 use std::path::Path;
+use std::sync::Arc;
 
 /// How a store is opened; see [`Store::options`].
 #[derive(Clone, Debug)]
@@ -17,6 +20,7 @@ pub struct Options {
     pub(super) size_limit: u64,
     pub(super) trust_other_users: bool,
     pub(super) boot_id: Option<String>,
+    pub(super) disk: Option<Arc<dyn Disk>>,
     pub(super) settings: Settings,
 }
 
@@ -30,6 +34,7 @@ impl Options {
             size_limit: 0,
             trust_other_users: false,
             boot_id: None,
+            disk: None,
             settings: Settings {
                 durability: Durability::default(),
                 verify: Verify::default(),
@@ -108,6 +113,14 @@ impl Options {
     #[doc(hidden)]
     pub fn boot_id(mut self, id: impl Into<String>) -> Self {
         self.boot_id = Some(id.into());
+        self
+    }
+
+    /// Another way to the store's files than the file system, for tests of faults and crashes. It says
+    /// itself whether it can be written, whom it trusts and which boot it is.
+    #[doc(hidden)]
+    pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
+        self.disk = Some(disk);
         self
     }
 

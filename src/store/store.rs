@@ -1,4 +1,5 @@
 //! [`Store`].
+#![allow(unsafe_code)]
 
 use super::{GetOptions, Options, PutOptions, ReadGuard};
 use crate::blob::Blob;
@@ -199,7 +200,7 @@ impl Store {
         self.engine.enter(&guard);
         let mut blobs = Vec::with_capacity(ids.len());
         self.engine.get_many(ids, self.engine.settings.verify, &guard, |id, found| {
-            blobs.push(found.map(|(bytes, found)| Blob::new(*id, bytes, found.mapped.to_arc())));
+            blobs.push(found.map(|(bytes, mapped)| Blob::new(*id, bytes, mapped.to_arc())));
         })?;
         Ok(blobs)
     }

@@ -10,6 +10,7 @@
 //!
 //! In a forked child the parent's other threads stay pinned for ever in the copied collector: there
 //! nothing is freed any more, which leaks address space and harms nobody.
+#![allow(unsafe_code)]
 
 use super::{AtomicPtr, Ordering};
 use crossbeam_epoch::{Collector, LocalHandle};
@@ -132,7 +133,7 @@ impl<T> Drop for Slot<T> {
 
 // SAFETY: a slot is an `Arc<T>` behind an atomic pointer; sharing it shares `T` between threads.
 unsafe impl<T: Send + Sync> Send for Slot<T> {}
-// SAFETY: as above.
+// SAFETY: `get` and `replace` exchange the pointer atomically, and hand out only `&T` and `Arc<T>`.
 unsafe impl<T: Send + Sync> Sync for Slot<T> {}
 
 #[cfg(all(test, not(loom)))]

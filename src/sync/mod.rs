@@ -6,18 +6,16 @@
 //! Shared words between processes are touched only through [`Words`]: a row of 64-bit words that may
 //! be a file mapping (production), heap memory (tests, read-only opening) or loom atomics.
 
+#![deny(unsafe_code)] // `epoch` and `racy` allow it
+
 pub mod epoch;
 pub mod racy;
 
 #[cfg(not(loom))]
-pub(crate) use std::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
-};
+pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
-};
+pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// The machine's own atomics, under loom too: for memory that the kernel maps, and for statics that
 /// a fork handler touches. Loom can model neither.

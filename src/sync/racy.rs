@@ -1,4 +1,5 @@
 //! Bytes that somebody else may be writing: they are only ever copied out.
+#![allow(unsafe_code)]
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -11,9 +12,9 @@ pub struct Racy<'a> {
     memory: PhantomData<&'a u8>,
 }
 
-// SAFETY: it is only read, byte by byte, without any claim about its contents.
+// SAFETY: the memory is only read, without any claim about what stands in it, from any thread.
 unsafe impl Send for Racy<'_> {}
-// SAFETY: as above.
+// SAFETY: reads by several threads at once make no claim about the contents either.
 unsafe impl Sync for Racy<'_> {}
 
 impl Racy<'_> {
@@ -34,11 +35,8 @@ impl Racy<'_> {
     pub fn part(&self, range: Range<usize>) -> Self {
         assert!(range.start <= range.end && range.end <= self.len, "part of the memory");
         // SAFETY: the range was just checked to lie inside.
-        Self {
-            pointer: unsafe { self.pointer.add(range.start) },
-            len: range.len(),
-            memory: PhantomData,
-        }
+        let pointer = unsafe { self.pointer.add(range.start) };
+        Self { pointer, len: range.len(), memory: PhantomData }
     }
 
     /// Copies the bytes at `at` out, whatever they are at this moment.
@@ -67,7 +65,7 @@ unsafe fn copy_volatile(from: *const u8, buffer: &mut [u8]) {
         at += 8;
     }
     for byte in words.into_remainder() {
-        // SAFETY: as above.
+        // SAFETY: the bytes behind the last whole word are inside the memory, too.
         *byte = unsafe { from.add(at).read_volatile() };
         at += 1;
     }
@@ -80,7 +78,7 @@ mod tests {
     #[test]
     fn parts_are_copied_at_any_alignment() {
         let bytes: Vec<u8> = (0..=255).collect();
-        // SAFETY: `bytes` outlives it.
+        // SAFETY: `bytes` lives longer than `racy`, and nobody writes it.
         let racy = unsafe { Racy::new(bytes.as_ptr(), bytes.len()) };
         for start in 0..17 {
             let part = racy.part(start..256 - start);

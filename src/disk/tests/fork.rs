@@ -4,6 +4,7 @@
 use super::peer::{Peer, listen, say};
 use super::*;
 use nix::libc;
+use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork};
 use std::os::unix::fs::FileExt;
 
@@ -50,12 +51,11 @@ pub fn parent(place: &Path) {
     let held = hold(&*disk);
     let (before, unlocked) = (fork_generation(), reopen(&*disk, "other", Access::Write));
     // SAFETY: peers run one test in one thread, so the child may do whatever it likes.
-    if let ForkResult::Parent { .. } = unsafe { fork() }.unwrap() {
+    if let ForkResult::Parent { child } = unsafe { fork() }.unwrap() {
         assert_eq!(fork_generation(), before);
         held.segment.write_at(b"p", 0).unwrap();
-        loop {
-            std::thread::park();
-        }
+        waitpid(child, None).unwrap();
+        return;
     }
     assert_ne!(fork_generation(), before);
     held.locks.iter().for_each(|file| check_forked(&**file));
@@ -109,11 +109,10 @@ pub fn parent_without_descriptors(place: &Path) {
     while let Ok(file) = std::fs::File::open(place) {
         fill.push(file);
     }
-    // SAFETY: as in `parent`.
-    if let ForkResult::Parent { .. } = unsafe { fork() }.unwrap() {
-        loop {
-            std::thread::park();
-        }
+    // SAFETY: the child only calls what a forked child may, and exits without unwinding.
+    if let ForkResult::Parent { child } = unsafe { fork() }.unwrap() {
+        waitpid(child, None).unwrap();
+        return;
     }
     set_descriptor_limit(1000);
     check_forked(&*held.segment);

@@ -110,7 +110,7 @@ fn a_mapping_for_reading_is_not_stored_to() {
         let mut later = file.map(64, Access::Write).unwrap();
         later.store(0, 3);
         assert!(later.as_mut_ptr().is_some());
-        later.protect_read().unwrap();
+        later.protect(Access::Read).unwrap();
         for map in [&file.map(64, Access::Read).unwrap(), &later] {
             let map = AssertUnwindSafe(map);
             assert!(catch_unwind(|| map.store(0, 1)).is_err());

@@ -58,8 +58,13 @@ pub fn thousand(bench: &Bench) -> Result<Vec<Line>> {
             .measured(&guard, NS)
             .peer("LMDB", &lmdb, NS)
             .ratio(&faster)
-            .target("at most 20 ns, faster than LMDB", guard.median() <= 20.0 && faster.median() > 1.0),
-        Line::new(format!("{name}: `ReadGuard`")).measured(&guard, NS).peer("`HashMap`", &map, NS)
+            .target(
+                "at most 20 ns, faster than LMDB",
+                guard.median() <= 20.0 && faster.median() > 1.0,
+            ),
+        Line::new(format!("{name}: `ReadGuard`"))
+            .measured(&guard, NS)
+            .peer("`HashMap`", &map, NS)
             .ratio(&guard.over(&map)),
         Line::new(format!("{name}: owned `Blob`")).measured(&owned, NS).ratio(&owned.over(&guard)),
         Line::new(format!("{name}: `get_many`")).measured(&many, NS).ratio(&many.over(&guard)),

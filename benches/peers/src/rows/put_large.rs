@@ -14,8 +14,11 @@ const FILE_BYTES: u64 = 64 << 20;
 
 /// From 1 MiB to 1 GiB.
 pub fn run(bench: &Bench) -> Result<Vec<Line>> {
-    let sizes: &[usize] =
-        if bench.quick { &[1 << 20, 64 << 20, 1 << 30] } else { &[1 << 20, 4 << 20, 16 << 20, 64 << 20, 256 << 20, 1 << 30] };
+    let sizes: &[usize] = if bench.quick {
+        &[1 << 20, 64 << 20, 1 << 30]
+    } else {
+        &[1 << 20, 4 << 20, 16 << 20, 64 << 20, 256 << 20, 1 << 30]
+    };
     let mut lines = Vec::new();
     for &len in sizes {
         lines.extend(of_size(bench, len)?);

@@ -29,7 +29,8 @@ fn of_size(bench: &Bench, len: usize, single_us: f64, batched_us: f64) -> Result
     let [single, many, each, batch] = in_turn(bench.rounds, |side| {
         let values: Vec<_> = (0..count).map(|_| random.bytes(len)).collect();
         let keys: Vec<_> = (0..count).map(|_| random.bytes(16)).collect();
-        let pairs: Vec<_> = keys.iter().map(|k| &k[..]).zip(values.iter().map(|v| &v[..])).collect();
+        let pairs: Vec<_> =
+            keys.iter().map(|k| &k[..]).zip(values.iter().map(|v| &v[..])).collect();
         let start = Instant::now();
         match side {
             0 => values.iter().try_for_each(|value| store.put(value).map(drop))?,

@@ -6,8 +6,9 @@
 
 use crate::disk::{Access, File};
 use crate::engine::{Durability, Engine};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::hash::{ChunkDigest, ChunkHasher, blob_digest};
+use crate::id::HashAlgorithm;
 use crate::naming::Naming;
 use crate::put::{Layout, Put, Written};
 use crate::segment::Appender;
@@ -55,10 +56,9 @@ impl Engine {
         };
         match map.racy(written.at.body, len) {
             Some(body) => self.commit(guard, &mut written, Body::Racy(body), naming, durability),
-            None => Err(crate::Error::new(
-                crate::ErrorKind::Io,
-                "a new segment is shorter than what was written",
-            )),
+            None => {
+                Err(Error::new(ErrorKind::Io, "a new segment is shorter than what was written"))
+            }
         }
     }
 }
@@ -127,7 +127,7 @@ fn write_chunk(
     file: &dyn File,
     at: u64,
     part: &[u8],
-    hash: crate::HashAlgorithm,
+    hash: HashAlgorithm,
     index: u64,
 ) -> Result<ChunkDigest> {
     const PIECE_BYTES: usize = 256 << 10;

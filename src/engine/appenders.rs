@@ -9,9 +9,9 @@
 //! (`group.rs`).
 #![forbid(unsafe_code)]
 
+use super::group::Group;
 use crate::engine::{Durability, Engine};
 use crate::error::Result;
-use crate::group::Group;
 use crate::segment::Appender;
 use crate::sync::epoch::Guard;
 use crate::units::{GIB, KIB, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};

@@ -1,0 +1,14 @@
+//! What one opened store is in this process: its run, its mapped segments, its appenders, and what it
+//! knows to be durable.
+#![forbid(unsafe_code)]
+
+mod appenders;
+mod durable;
+mod engine;
+mod group;
+mod threads;
+
+pub use engine::{
+    Durability, Engine, Found, LOCKS_PATH, Settings, Verify, is_sole_user, take_users_lock,
+};
+pub use threads::default_threads;

@@ -1,0 +1,239 @@
+//! The command line, as clap reads it and as the manual shows it.
+
+use crate::exit::{Failure, Outcome, TABLE, USAGE};
+use crate::quantity::{ByteRange, Size};
+use clap::{Args, Parser, Subcommand};
+use drystone::{BlobId, ErrorKind, HashAlgorithm, Store};
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+/// The namespace of the refs that the tool sets and reads.
+pub const NAMES: &str = "names";
+
+/// Store large immutable blobs under the digest of their bytes, and name them.
+#[derive(Parser)]
+#[command(name = "blobtool", version, after_help = TABLE, max_term_width = 100)]
+pub struct Cli {
+    /// The directory of the store
+    #[arg(long, global = true, value_name = "DIR", env = "DRYSTONE_STORE")]
+    pub store: Option<PathBuf>,
+    /// Print one JSON document, or one per line, with "version": 1
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Make a store
+    Init(Init),
+    /// Store files, or standard input; print an id per line
+    Put(Put),
+    /// Write a blob to standard output or into a file
+    Get(Get),
+    /// List blobs, or names
+    Ls(Ls),
+    /// Unpin blobs, remove names, or remove blobs at once
+    Rm(Rm),
+    /// Tell what is known about a blob
+    Stat(Target),
+    /// Tell what is known about the store
+    Info,
+    /// Watch many processes write and read multi-GB arrays through one store
+    Demo(Demo),
+    /// One process of the demonstration.
+    #[command(hide = true)]
+    DemoWorker,
+    /// Print the completions for a shell
+    Completions(Completions),
+    /// Print the manual page, or write one for every verb into a directory
+    Man(Man),
+}
+
+/// Arguments of `init`.
+#[derive(Args)]
+pub struct Init {
+    /// The directory (or --store, or $DRYSTONE_STORE)
+    #[arg(value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// What names the blobs: xxh3 (memory speed) or blake3 (collision resistant, for exchange)
+    #[arg(long, default_value = "xxh3")]
+    pub hash: HashAlgorithm,
+    /// Bytes of a segment file: a power of two from 256K to 1G [default: grows with the store]
+    #[arg(long, value_name = "SIZE")]
+    pub segment_size: Option<Size>,
+}
+
+/// Arguments of `put`.
+#[derive(Args)]
+pub struct Put {
+    /// Files; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Name the blob instead of pinning it; with -r, put KEY/ in front of every name
+    #[arg(long, value_name = "KEY")]
+    pub name: Option<OsString>,
+    /// Store the files of directories, each named by its path below its directory
+    #[arg(short, long)]
+    pub recursive: bool,
+    /// Return when the blobs would survive a power failure
+    #[arg(long)]
+    pub sync: bool,
+}
+
+/// A blob, by id or by name.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub struct Target {
+    /// The id of the blob
+    #[arg(value_name = "ID")]
+    pub id: Option<BlobId>,
+    /// The name of the blob
+    #[arg(long, value_name = "KEY")]
+    pub name: Option<OsString>,
+}
+
+/// Arguments of `get`.
+#[derive(Args)]
+pub struct Get {
+    /// Which blob.
+    #[command(flatten)]
+    pub target: Target,
+    /// Write into this file, which appears, or is replaced, when it is complete
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The bytes from A up to, not including, B; `A-` to the end; suffixes K, M, G
+    #[arg(long, value_name = "A-B")]
+    pub range: Option<ByteRange>,
+    /// Check all bytes against the digest first
+    #[arg(long)]
+    pub verify: bool,
+}
+
+/// Arguments of `ls`.
+#[derive(Args)]
+pub struct Ls {
+    /// List the names, sorted, instead of the blobs (which come in no order)
+    #[arg(long)]
+    pub names: bool,
+    /// Show bytes, time and pins
+    #[arg(short, long)]
+    pub long: bool,
+}
+
+/// Arguments of `rm`.
+#[derive(Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["ids", "name"])))]
+pub struct Rm {
+    /// The ids of blobs
+    #[arg(value_name = "ID")]
+    pub ids: Vec<BlobId>,
+    /// A name
+    #[arg(long, value_name = "KEY")]
+    pub name: Option<OsString>,
+    /// Remove the blobs at once, whoever names them
+    #[arg(long)]
+    pub force: bool,
+    /// Only tell what would go
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// Arguments of `demo`.
+#[derive(Args, Clone)]
+pub struct Demo {
+    /// Bytes to write in all
+    #[arg(long, value_name = "SIZE", default_value = "2G", conflicts_with = "input")]
+    pub size: Size,
+    /// Use these files instead of a simulation
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub input: Vec<PathBuf>,
+    /// Where to make the store [default: the directory for temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Writer processes
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub writers: u32,
+    /// Reader processes
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub readers: u32,
+    /// Leave the store there to look at
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// Arguments of `completions`.
+#[derive(Args)]
+pub struct Completions {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// Arguments of `man`.
+#[derive(Args)]
+pub struct Man {
+    /// Write a page for the tool and one for every verb here
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+impl Cli {
+    /// The directory of the store.
+    pub fn store_path(&self) -> Outcome<&PathBuf> {
+        let no_store = || Failure::new(USAGE, "which store? say --store DIR or set DRYSTONE_STORE");
+        self.store.as_ref().filter(|path| !path.as_os_str().is_empty()).ok_or_else(no_store)
+    }
+
+    /// The store, to change it.
+    pub fn open(&self) -> Outcome<Store> {
+        Ok(Store::open(self.store_path()?)?)
+    }
+
+    /// The store, to read it: as its users do, so that all share one index; where that is refused,
+    /// read-only.
+    pub fn open_to_read(&self) -> Outcome<Store> {
+        let path = self.store_path()?;
+        Store::open(path).or_else(|error| match error.kind() {
+            ErrorKind::FileSystemRefused | ErrorKind::ReadOnly | ErrorKind::Permission => {
+                Ok(Store::options().read_only(true).open(path)?)
+            }
+            _ => Err(error.into()),
+        })
+    }
+}
+
+/// The bytes of a name; a name has some.
+pub fn key_of(name: &OsStr) -> Outcome<&[u8]> {
+    match name.as_encoded_bytes() {
+        [] => Err(Failure::new(USAGE, "a name has at least one byte")),
+        key => Ok(key),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn targets_are_one_thing_or_the_other() {
+        let id = format!("xxh3:{}", "0".repeat(32));
+        assert!(Cli::try_parse_from(["blobtool", "get", &id]).is_ok());
+        assert!(Cli::try_parse_from(["blobtool", "get", "--name", "a"]).is_ok());
+        for args in [&["get"][..], &["get", &id, "--name", "a"], &["rm"], &["get", "xxh3:0"]] {
+            let error = Cli::try_parse_from([&["blobtool"], args].concat()).err();
+            assert_eq!(error.map(|error| error.exit_code()), Some(2), "{args:?}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! `blobtool info`: what is known about the store.
+
+use crate::cli::Cli;
+use crate::exit::Outcome;
+use crate::output::{Name, Output, printable};
+use crate::quantity::{grouped, human_bytes};
+use crate::verbs::init::uuid_text;
+use drystone::Stats;
+use serde::Serialize;
+use std::fmt::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+#[derive(Serialize)]
+struct Known {
+    path: Name,
+    uuid: String,
+    hash: &'static str,
+    file_system: String,
+    limit: Option<u64>,
+    blobs: u64,
+    refs: u64,
+    pins: u64,
+    tombstones: u64,
+    live_bytes: u64,
+    segments: u64,
+    segment_bytes: u64,
+    disk_bytes: u64,
+    index_generation: u32,
+    index_buckets: u64,
+    index_bytes: u64,
+    sequence: u64,
+}
+
+/// Runs the verb.
+pub fn run(cli: &Cli) -> Outcome {
+    let store = cli.open_to_read()?;
+    let stats = store.stats()?;
+    let path = store.path();
+    Output::new(cli.json).line_now(|| table(path, &stats), &known(path, &stats))
+}
+
+fn known(path: &Path, stats: &Stats) -> Known {
+    Known {
+        path: Name::new(path.as_os_str().as_bytes()),
+        uuid: uuid_text(&stats.uuid),
+        hash: stats.hash.name(),
+        file_system: stats.file_system.clone(),
+        limit: stats.limit,
+        blobs: stats.blobs,
+        refs: stats.refs,
+        pins: stats.pins,
+        tombstones: stats.tombstones,
+        live_bytes: stats.live_bytes,
+        segments: stats.segments,
+        segment_bytes: stats.segment_bytes,
+        disk_bytes: stats.disk_bytes,
+        index_generation: stats.index_generation,
+        index_buckets: stats.index_buckets,
+        index_bytes: stats.index_bytes,
+        sequence: stats.sequence,
+    }
+}
+
+fn table(path: &Path, stats: &Stats) -> String {
+    let mut text = format!("store         {}", printable(path.as_os_str().as_bytes()));
+    let mut row = |name: &str, value: String| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n{name:<14}{value}");
+    };
+    row("uuid", uuid_text(&stats.uuid));
+    row("hash", stats.hash.name().into());
+    row("file system", stats.file_system.clone());
+    row("blobs", format!("{}, {} live", grouped(stats.blobs), human_bytes(stats.live_bytes)));
+    row("names", format!("{} refs, {} pins", grouped(stats.refs), grouped(stats.pins)));
+    row("tombstones", grouped(stats.tombstones));
+    let segments = (grouped(stats.segments), human_bytes(stats.segment_bytes));
+    row("segments", format!("{}, {}", segments.0, segments.1));
+    row("on disk", human_bytes(stats.disk_bytes));
+    let index = (stats.index_generation, grouped(stats.index_buckets), stats.index_bytes);
+    row("index", format!("generation {}, {} buckets, {}", index.0, index.1, human_bytes(index.2)));
+    row("sequence", grouped(stats.sequence));
+    row("limit", stats.limit.map_or_else(|| "none".into(), human_bytes));
+    text
+}

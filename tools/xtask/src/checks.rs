@@ -1,0 +1,232 @@
+//! The suites of `cargo xtask test`, and the table at its end.
+
+use crate::canaries;
+use crate::outcome::{Counts, Outcome, without_successes};
+use crate::place::Place;
+use crate::run::capture;
+use crate::system;
+use std::fs;
+use std::io;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+/// One suite.
+pub struct Suite {
+    /// Its word on the command line.
+    pub name: &'static str,
+    /// What it is, for the help.
+    pub what: &'static str,
+    /// Whether `--quick` runs it.
+    pub quick: bool,
+    run: fn(&Place) -> io::Result<Outcome>,
+}
+
+/// All suites, in the order in which they run: what fails fast comes first.
+pub const SUITES: &[Suite] = &[
+    Suite { name: "fmt", what: "the format of the code", quick: true, run: fmt },
+    Suite { name: "clippy", what: "lints, warnings denied", quick: true, run: clippy },
+    Suite { name: "tests", what: "unit and integration tests", quick: true, run: tests },
+    Suite {
+        name: "doctests",
+        what: "the examples in the documentation",
+        quick: true,
+        run: doctests,
+    },
+    Suite {
+        name: "docs",
+        what: "the documentation builds, warnings denied",
+        quick: false,
+        run: docs,
+    },
+    Suite {
+        name: "loom",
+        what: "the shared-memory protocols, model-checked",
+        quick: false,
+        run: loom,
+    },
+    Suite {
+        name: "canaries",
+        what: "each planted bug makes its test fail",
+        quick: false,
+        run: canaries::run,
+    },
+    Suite {
+        name: "vectors",
+        what: "digests against independent implementations (Python)",
+        quick: false,
+        run: vectors,
+    },
+    Suite {
+        name: "deny",
+        what: "licenses and advisories of dependencies",
+        quick: false,
+        run: deny,
+    },
+];
+
+/// The suite of this name, which must exist.
+pub fn named(name: &str) -> &'static Suite {
+    SUITES.iter().find(|suite| suite.name == name).expect("a name from the list above")
+}
+
+struct Row {
+    name: &'static str,
+    outcome: Outcome,
+    time: Duration,
+}
+
+/// Runs suites, prints what comes out, and ends with the closing line.
+pub fn run(place: &Place, suites: &[&Suite]) -> ExitCode {
+    for line in system::prepare(place) {
+        println!("!! {line}");
+    }
+    let mut rows = Vec::new();
+    for suite in suites {
+        let begin = Instant::now();
+        let outcome = (suite.run)(place)
+            .unwrap_or_else(|error| Outcome::failed(format!("cannot be run: {error}")));
+        let row = Row { name: suite.name, outcome, time: begin.elapsed() };
+        print_row(&row);
+        if row.outcome.counts.failed > 0 {
+            println!("---- output of {} ----", row.name);
+            println!("{}", without_successes(&row.outcome.output));
+            println!("---- end of {} ----", row.name);
+        }
+        rows.push(row);
+    }
+    close(&rows)
+}
+
+/// The table and the closing line.
+fn close(rows: &[Row]) -> ExitCode {
+    let mut sum = Counts::default();
+    println!("\n{:<10} {:>7} {:>7} {:>8} {:>9}", "suite", "passed", "failed", "skipped", "time");
+    for Row { name, outcome: Outcome { counts, .. }, time } in rows {
+        let Counts { passed, failed, skipped } = *counts;
+        let seconds = time.as_secs_f64();
+        println!("{name:<10} {passed:>7} {failed:>7} {skipped:>8} {seconds:>7.1} s");
+        sum += *counts;
+    }
+    println!("\n{}", closing_line(sum));
+    ExitCode::from(u8::from(sum.failed > 0))
+}
+
+fn closing_line(sum: Counts) -> String {
+    let Counts { passed, failed, skipped } = sum;
+    match skipped {
+        0 => format!("{passed} passed, {failed} failed"),
+        _ => format!("{passed} passed, {failed} failed, {skipped} skipped"),
+    }
+}
+
+fn print_row(row: &Row) {
+    let Counts { passed, failed, skipped } = row.outcome.counts;
+    let word = match (passed, failed, skipped) {
+        (_, 1.., _) => "FAILED",
+        (0, 0, _) => "SKIPPED",
+        _ => "ok",
+    };
+    let counts = closing_line(row.outcome.counts);
+    println!("{:<10} {word:<8} {counts}, {:.1} s", row.name, row.time.as_secs_f64());
+    for note in &row.outcome.notes {
+        println!("!! {}: {note}", row.name);
+    }
+}
+
+fn check(place: &Place, name: &str, command: &mut Command) -> io::Result<Outcome> {
+    let ran = capture(place, name, command)?;
+    Ok(Outcome::check(ran.success(), ran.output))
+}
+
+fn count(place: &Place, name: &str, command: &mut Command) -> io::Result<Outcome> {
+    let ran = capture(place, name, command)?;
+    Ok(Outcome::counted(ran.success(), ran.output))
+}
+
+fn fmt(place: &Place) -> io::Result<Outcome> {
+    check(place, "fmt", place.cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn clippy(place: &Place) -> io::Result<Outcome> {
+    let mut cargo = place.cargo();
+    cargo.args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]);
+    check(place, "clippy", &mut cargo)
+}
+
+fn tests(place: &Place) -> io::Result<Outcome> {
+    let mut cargo = place.cargo();
+    if system::has_program("cargo-nextest") {
+        cargo.args(["nextest", "run", "--workspace", "--no-fail-fast", "--color", "never"]);
+        cargo.args(["--status-level", "fail", "--final-status-level", "fail"]);
+    } else {
+        cargo.args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
+    }
+    count(place, "tests", &mut cargo)
+}
+
+fn doctests(place: &Place) -> io::Result<Outcome> {
+    count(place, "doctests", place.cargo().args(["test", "--workspace", "--doc"]))
+}
+
+fn docs(place: &Place) -> io::Result<Outcome> {
+    let mut cargo = place.cargo();
+    cargo.args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings");
+    check(place, "docs", &mut cargo)
+}
+
+/// The tests with `loom` in their names; the others use atomics outside of a model.
+fn loom(place: &Place) -> io::Result<Outcome> {
+    let mut cargo = place.cargo_with_flags("loom", "--cfg loom");
+    cargo.args(["test", "--release", "--package", "drystone", "--no-fail-fast", "--lib"]);
+    if has_test(place, "loom") {
+        cargo.args(["--test", "loom"]);
+    }
+    count(place, "loom", cargo.args(["--", "loom"]))
+}
+
+fn has_test(place: &Place, name: &str) -> bool {
+    let tests = place.root().join("tests");
+    tests.join(name).join("main.rs").exists() || tests.join(name).with_extension("rs").exists()
+}
+
+fn vectors(place: &Place) -> io::Result<Outcome> {
+    let dir = place.root().join("spec/vectors");
+    let requirements = place.target("xtask").join("requirements.txt");
+    fs::create_dir_all(place.target("xtask"))?;
+    fs::write(&requirements, "xxhash\nblake3\n")?;
+    match system::python_with(place, &requirements) {
+        Ok(python) => {
+            let ran = capture(place, "vectors", place.command(python).arg(dir.join("check.py")))?;
+            if crate::outcome::read_counts(&ran.output) == Counts::default() {
+                return Ok(Outcome::check(ran.success(), ran.output));
+            }
+            Ok(Outcome::counted(ran.success(), ran.output))
+        }
+        Err(why) => Ok(Outcome::skipped(why)),
+    }
+}
+
+fn deny(place: &Place) -> io::Result<Outcome> {
+    if !system::has_program("cargo-deny") {
+        return Ok(Outcome::skipped("cargo-deny is not installed (cargo install cargo-deny)"));
+    }
+    check(place, "deny", place.cargo().args(["deny", "--workspace", "check"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closing_line_stands_alone_and_names_skips_only_if_there_are_any() {
+        let mut sum = Counts { passed: 3, failed: 0, skipped: 0 };
+        assert_eq!(closing_line(sum), "3 passed, 0 failed");
+        sum += Counts { passed: 1, failed: 2, skipped: 4 };
+        assert_eq!(closing_line(sum), "4 passed, 2 failed, 4 skipped");
+    }
+
+    #[test]
+    fn chores_that_are_suites_exist() {
+        assert_eq!((named("loom").name, named("canaries").name), ("loom", "canaries"));
+    }
+}

@@ -1,0 +1,114 @@
+//! The project's chores, one word each: `cargo xtask WORD`.
+#![forbid(unsafe_code)]
+
+mod canaries;
+mod checks;
+mod outcome;
+mod place;
+mod run;
+mod system;
+
+use place::Place;
+use std::env;
+use std::ffi::OsString;
+use std::process::{Command, ExitCode};
+
+const HELP: &str = "\
+The chores of Drystone, one word each.
+
+    cargo xtask demo [ARGS]          run the demonstration (blobtool demo ARGS)
+    cargo xtask test [--quick]       run every check; the last line is `N passed, N failed`
+    cargo xtask test SUITE...        run some of them
+    cargo xtask loom                 model-check the shared-memory protocols
+    cargo xtask canaries             plant each known bug and see that its test fails
+    cargo xtask bench [ARGS]         run the benchmarks (arguments go to criterion)
+    cargo xtask help                 print this
+
+Suites of `test`, in order (--quick runs those with a star):
+";
+
+const EPILOGUE: &str = "
+What a check needs from outside (strace, xxhsum, b3sum, Python packages) is installed when that is
+possible without asking, and otherwise the check is skipped with a line that says so. Build output
+goes to $CARGO_TARGET_DIR, or to target/. Exit: 0 all passed, 1 something failed, 2 usage.
+";
+
+fn main() -> ExitCode {
+    let mut args = env::args_os().skip(1);
+    let word = args.next().and_then(|word| word.into_string().ok()).unwrap_or_default();
+    let rest: Vec<OsString> = args.collect();
+    let asks_for_help = rest.iter().any(|arg| arg == "--help" || arg == "-h");
+    let place = Place::find();
+    match word.as_str() {
+        "demo" => demo(&place, &rest),
+        _ if asks_for_help => help(),
+        "test" => test(&place, &rest),
+        "loom" | "canaries" if rest.is_empty() => checks::run(&place, &[checks::named(&word)]),
+        "bench" => bench(&place, &rest),
+        "help" | "--help" | "-h" => help(),
+        "" => usage("say what to do"),
+        "loom" | "canaries" => usage(&format!("{word} takes no arguments")),
+        _ => usage(&format!("there is no chore {word:?}")),
+    }
+}
+
+fn help() -> ExitCode {
+    print!("{HELP}");
+    for suite in checks::SUITES {
+        println!("    {:<10}{} {}", suite.name, if suite.quick { "*" } else { " " }, suite.what);
+    }
+    print!("{EPILOGUE}");
+    ExitCode::SUCCESS
+}
+
+fn usage(problem: &str) -> ExitCode {
+    eprintln!("xtask: {problem}; see `cargo xtask help`");
+    ExitCode::from(2)
+}
+
+fn test(place: &Place, args: &[OsString]) -> ExitCode {
+    let mut suites = Vec::new();
+    let mut quick = false;
+    for arg in args {
+        let arg = arg.to_string_lossy();
+        match checks::SUITES.iter().find(|suite| suite.name == arg) {
+            Some(suite) => suites.push(suite),
+            None if arg == "--quick" => quick = true,
+            None => return usage(&format!("there is no suite {arg:?}")),
+        }
+    }
+    if suites.is_empty() {
+        suites = checks::SUITES.iter().filter(|suite| suite.quick || !quick).collect();
+    }
+    checks::run(place, &suites)
+}
+
+fn demo(place: &Place, args: &[OsString]) -> ExitCode {
+    let mut cargo = place.cargo();
+    cargo.args(["run", "--release", "--quiet", "--package", "blobtool", "--", "demo"]).args(args);
+    pass_through(cargo)
+}
+
+fn bench(place: &Place, args: &[OsString]) -> ExitCode {
+    let mut cargo = place.cargo();
+    cargo.args(["bench", "--package", "drystone", "--benches"]);
+    let peers = place.root().join("benches/peers/Cargo.toml").exists();
+    if peers {
+        cargo.args(["--package", "peers"]);
+    }
+    if !args.is_empty() {
+        cargo.arg("--").args(args);
+    }
+    pass_through(cargo)
+}
+
+/// Runs a command on this terminal and hands on its exit code.
+fn pass_through(mut command: Command) -> ExitCode {
+    match command.status() {
+        Ok(status) => ExitCode::from(status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(1)),
+        Err(error) => {
+            eprintln!("xtask: cannot run {:?}: {error}", command.get_program());
+            ExitCode::FAILURE
+        }
+    }
+}

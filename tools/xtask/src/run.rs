@@ -1,0 +1,99 @@
+//! Running a program with its output kept, and with an end.
+
+use crate::place::Place;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What a program left.
+pub struct Ran {
+    /// How it ended; `None` if it was killed because its time ran out.
+    pub status: Option<ExitStatus>,
+    /// Everything that it printed.
+    pub output: String,
+}
+
+impl Ran {
+    /// Whether it said that all was well.
+    pub fn success(&self) -> bool {
+        self.status.is_some_and(|status| status.success())
+    }
+
+    /// Whether it ended by a signal.
+    pub fn was_killed(&self) -> bool {
+        self.status.is_some_and(|status| status.signal().is_some())
+    }
+}
+
+/// Runs a command to its end; what it prints goes through a file, so that no pipe can fill up.
+pub fn capture(place: &Place, name: &str, command: &mut Command) -> io::Result<Ran> {
+    capture_for(place, name, command, Duration::MAX)
+}
+
+/// As [`capture`], but kills the program after a while.
+pub fn capture_for(
+    place: &Place,
+    name: &str,
+    command: &mut Command,
+    time: Duration,
+) -> io::Result<Ran> {
+    let dir = place.target("xtask");
+    fs::create_dir_all(&dir)?;
+    let path = dir.join(format!("{name}.log"));
+    let file = File::create(&path)?;
+    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+    let mut child = command.spawn()?;
+    let begin = Instant::now();
+    let status = if time == Duration::MAX {
+        Some(child.wait()?)
+    } else {
+        loop {
+            match child.try_wait()? {
+                Some(status) => break Some(status),
+                None if begin.elapsed() > time => {
+                    child.kill()?;
+                    child.wait()?;
+                    break None;
+                }
+                None => thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    };
+    let output = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
+    Ok(Ran { status, output })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(name: &str, script: &str, time: Duration) -> Ran {
+        let place = Place::find();
+        let name = format!("self-test-{name}");
+        capture_for(&place, &name, place.command("sh").args(["-c", script]), time).unwrap()
+    }
+
+    #[test]
+    fn both_outputs_are_kept_in_order() {
+        let ran = shell("order", "echo a; echo b >&2; echo c; exit 3", Duration::from_secs(60));
+        assert_eq!(
+            (ran.output.as_str(), ran.success(), ran.was_killed()),
+            ("a\nb\nc\n", false, false)
+        );
+        assert_eq!(ran.status.unwrap().code(), Some(3));
+    }
+
+    #[test]
+    fn a_program_that_never_ends_is_ended() {
+        let ran = shell("time", "echo a; exec sleep 1000", Duration::from_millis(200));
+        assert!(ran.status.is_none() && !ran.success());
+    }
+
+    #[test]
+    fn a_death_by_signal_is_told_from_an_exit() {
+        assert!(shell("signal", "kill -ABRT $$", Duration::from_secs(60)).was_killed());
+    }
+}
