@@ -5,6 +5,7 @@
 use super::cases::{CASES, Case};
 use super::rig::{self, say};
 use super::world::{Shape, World, inject, is_clear, kinds_for};
+use drystone::HashAlgorithm;
 use drystone::disk::{Call, FaultKind};
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -60,26 +61,34 @@ fn one(case: &Case, shape: Shape, nth: u64, kind: FaultKind, forever: bool) {
 
 /// Of many calls of one kind in a row the first two, one in the middle and the last, unless in a
 /// campaign.
-fn is_worth_it(calls: &[Call], at: u64) -> bool {
+fn is_worth_it(calls: &[Call], at: u64, thorough: bool) -> bool {
     let at = at as usize;
-    let first = calls[..at].iter().rposition(|call| *call != calls[at]).map_or(0, |other| other + 1);
+    let first =
+        calls[..at].iter().rposition(|call| *call != calls[at]).map_or(0, |other| other + 1);
     let rest = calls[at..].iter().position(|call| *call != calls[at]);
     let len = at - first + rest.unwrap_or(calls.len() - at);
-    rig::campaign() > 1 || [0, 1, len / 2, len - 1].contains(&(at - first))
+    thorough || [0, 1, len / 2, len - 1].contains(&(at - first))
 }
 
 /// Sweeps a case over all calls; how many faults there were.
 fn sweep(case: &Case, shape: Shape, broken: &mut Vec<Broken>) -> u64 {
     let calls = calls_of(case, shape);
+    let thorough = rig::campaign() > 1;
     let mut faults = 0;
-    for (nth, &call) in (1..).zip(&calls).filter(|(nth, _)| is_worth_it(&calls, nth - 1)) {
-        for &kind in kinds_for(call) {
-            for forever in [false, true] {
+    for (nth, &call) in (1..).zip(&calls).filter(|(nth, _)| is_worth_it(&calls, nth - 1, thorough))
+    {
+        for (at, &kind) in kinds_for(call).iter().enumerate() {
+            for forever in
+                [false, true].into_iter().filter(|forever| !forever || at == 0 || thorough)
+            {
                 let held = catch_unwind(|| one(case, shape, nth, kind, forever));
                 if let Err(panic) = held {
                     let often = if forever { "and all after it" } else { "once" };
                     let why = message(&*panic);
-                    broken.push(format!("{}: call {nth} ({call:?}) {kind:?} {often}: {why}", case.name));
+                    broken.push(format!(
+                        "{}: call {nth} ({call:?}) {kind:?} {often}: {why}",
+                        case.name
+                    ));
                 }
                 faults += 1;
             }
@@ -97,15 +106,16 @@ fn sweep_all(shape: Shape) {
     let started = std::time::Instant::now();
     let mut faults = 0;
     let (mut met, mut broken) = (BTreeSet::new(), Vec::new());
-    for case in CASES {
+    let hashes = |case: &Case| case.name.contains("put") || case.name.contains("commit");
+    for case in CASES.iter().filter(|case| shape.hash == HashAlgorithm::Xxh3 || hashes(case)) {
         met.extend(calls_of(case, shape).iter().map(|call| format!("{call:?}")));
         faults += sweep(case, shape, &mut broken);
     }
-    for call in ["Write", "Create", "Link", "Map", "Reserve", "Open", "Len", "Lock", "SetLen"] {
+    for call in ["Write", "Create", "Link", "Map", "Reserve", "Len", "Lock", "SetLen"] {
         assert!(met.contains(call), "no case calls {call}: {met:?}");
     }
     assert!(broken.is_empty(), "{} of {faults} faults: {broken:#?}", broken.len());
-    say(&format!("{faults} faults in {} operations, {shape:?}: {:.1?}", CASES.len(), started.elapsed()));
+    say(&format!("{faults} faults, {shape:?}: {:.1?}", started.elapsed()));
 }
 
 #[test]
@@ -121,10 +131,9 @@ fn every_call_of_synced_operations_may_fail() {
 #[test]
 fn every_call_may_fail_where_segments_are_small() {
     sweep_all(Shape::BUFFERED.small_segments());
-    sweep_all(Shape::SYNCED.small_segments());
 }
 
 #[test]
 fn every_call_may_fail_in_a_store_of_blake3() {
-    sweep_all(Shape { hash: drystone::HashAlgorithm::Blake3, ..Shape::BUFFERED });
+    sweep_all(Shape { hash: HashAlgorithm::Blake3, ..Shape::BUFFERED });
 }

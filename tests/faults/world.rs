@@ -19,11 +19,8 @@ pub struct Shape {
 
 impl Shape {
     /// Buffered, with the default segments.
-    pub const BUFFERED: Self = Self {
-        durability: Durability::Buffered,
-        segment_bytes: None,
-        hash: HashAlgorithm::Xxh3,
-    };
+    pub const BUFFERED: Self =
+        Self { durability: Durability::Buffered, segment_bytes: None, hash: HashAlgorithm::Xxh3 };
     /// Synced, with the default segments.
     pub const SYNCED: Self = Self { durability: Durability::Synced, ..Self::BUFFERED };
     /// With the smallest segments.
@@ -120,11 +117,6 @@ impl World {
             .iter()
             .map(|id| store.get(id).expect("a view").expect("it must be there"))
             .collect();
-    }
-
-    /// Forgets the views.
-    pub fn look_away(&mut self) {
-        self.views.clear();
     }
 
     /// The views still show what they did.
