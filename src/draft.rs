@@ -205,10 +205,11 @@ impl Draft {
     /// they stood elsewhere. (A pin that held the blob until the ref does could not be taken away
     /// again: whoever puts the same bytes meanwhile relies on it.)
     fn commit_copied(self, naming: &Naming<'_>) -> Result<BlobId, CommitError> {
-        if let Err(error) = self.check_process() {
-            return Err(CommitError { draft: self, error });
-        }
-        match self.engine.put(&pin(), Body::Fixed(self.all()), naming, self.durability) {
+        let put = || {
+            self.refuse_child()?;
+            self.engine.put(&pin(), Body::Fixed(self.all()), naming, self.durability)
+        };
+        match put() {
             Ok(put) => Ok(put.id),
             Err(error) => Err(CommitError { draft: self, error }),
         }
@@ -225,7 +226,7 @@ impl Draft {
     /// the segment are the store's, for ever: the draft goes on with a copy. (A forked child has nothing
     /// to go on with.)
     fn writable_again(mut self) -> Self {
-        if self.check_process().is_ok()
+        if self.refuse_child().is_ok()
             && let Place::Segment { map, written } = &mut self.place
             && (written.is_exposed || map.protect(Access::Write).is_err())
         {
@@ -236,20 +237,21 @@ impl Draft {
         self
     }
 
-    /// Refuses a draft of the parent in a forked child.
-    fn check_process(&self) -> Result<()> {
+    /// A forked child does not have the draft's memory.
+    fn refuse_child(&self) -> Result<()> {
         if self.fork == fork_generation() {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Forked, "a draft of the parent cannot be committed by a child")
-            .advice("reserve it after the fork"))
+        let error =
+            Error::new(ErrorKind::Forked, "a draft of the parent cannot be committed by a child");
+        Err(error.advice("reserve it after the fork"))
     }
 
     fn try_commit(&mut self, naming: &Naming<'_>) -> Result<Put> {
         let guard = pin();
         let engine = self.engine.clone();
         engine.enter_writing(&guard)?;
-        self.check_process()?;
+        self.refuse_child()?;
         if let Place::Heap(blocks) = &self.place {
             let bytes = &blocks.as_bytes()[..self.len];
             return engine.put(&guard, Body::Fixed(bytes), naming, self.durability);

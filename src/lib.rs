@@ -65,3 +65,8 @@ pub use stat::{BlobStat, Stats};
 pub use store::{GetOptions, Options, PutOptions, ReadGuard, Store};
 pub use units::human_bytes;
 pub use walk::Blobs;
+
+/// The examples of the README are tested with the others.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -1,4 +1,5 @@
 //! An array is a blob in the `.npy` format, whichever way it came in.
+#![forbid(unsafe_code)]
 
 use crate::support::{KIB, Scratch, each_hash};
 use drystone::{ArrayHeader, ErrorKind};

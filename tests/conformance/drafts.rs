@@ -1,4 +1,5 @@
 //! Drafts: blobs computed in place, committed, named, dropped, and given back by what failed.
+#![forbid(unsafe_code)]
 
 use crate::support::{KIB, MIB, Scratch, bytes, each_hash, holdings, read};
 use drystone::{CommitError, Error, ErrorKind, Store, Value};

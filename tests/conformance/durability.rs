@@ -1,4 +1,5 @@
 //! Every operation under `Synced`, and `sync`, on a real disk: the same results, and a reboot after.
+#![forbid(unsafe_code)]
 
 use crate::support::{MIB, Scratch, bytes, each_hash, read};
 use drystone::{Durability, PutOptions, SetOptions, Store, Value};

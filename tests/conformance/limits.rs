@@ -1,4 +1,5 @@
 //! A size limit: what would pass it is refused, what is there can be read, named and removed.
+#![forbid(unsafe_code)]
 
 use crate::support::{MIB, Scratch, another_boot, bytes, read};
 use drystone::{ErrorKind, Result, Store};

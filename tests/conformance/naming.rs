@@ -1,4 +1,5 @@
 //! Pins, removal, and who names what.
+#![forbid(unsafe_code)]
 
 use crate::support::{Scratch, bytes, each_hash};
 use drystone::{ErrorKind, Value};

@@ -1,4 +1,5 @@
 //! Opening: what is made, what is met, what is refused, and several openings side by side.
+#![forbid(unsafe_code)]
 
 use crate::support::{HASHES, KIB, Scratch, bytes, read};
 use drystone::{BlobId, ErrorKind, HashAlgorithm, Store};

@@ -1,4 +1,5 @@
 //! Putting in: what is there already is not stored again, and many at once are as one by one.
+#![forbid(unsafe_code)]
 
 use crate::support::{HASHES, KIB, MIB, Scratch, bytes, each_hash, holdings, read};
 use drystone::{BlobId, Durability, ErrorKind, PutOptions, Store};

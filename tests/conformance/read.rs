@@ -1,4 +1,5 @@
 //! Getting out: single, many, guarded, by copy, with verification; and what is not there.
+#![forbid(unsafe_code)]
 
 use crate::support::{HASHES, KIB, MIB, Scratch, absent_id, bytes, each_hash};
 use drystone::{BlobId, ErrorKind, GetOptions, HashAlgorithm, Store, Verify};

@@ -1,4 +1,5 @@
 //! Reading only: beside a live writer, where there is no run, and what is refused.
+#![forbid(unsafe_code)]
 
 use crate::support::{HASHES, Scratch, another_boot, bytes, each_hash, holdings, read};
 use drystone::{Durability, ErrorKind, PutOptions, Result, Store};

@@ -1,4 +1,5 @@
 //! `put_reader`: readers that give little at a time, stop, are interrupted, fail or lie.
+#![forbid(unsafe_code)]
 
 use crate::support::{KIB, MIB, Scratch, bytes, each_hash, read};
 use drystone::ErrorKind;

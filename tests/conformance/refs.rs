@@ -1,4 +1,5 @@
 //! Refs: set, get, add, compare and set, remove, walk.
+#![forbid(unsafe_code)]
 
 use crate::support::{KIB, MIB, Scratch, absent_id, bytes, each_hash, read};
 use drystone::{BlobId, ErrorKind, Value, Version};

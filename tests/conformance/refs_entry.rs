@@ -1,4 +1,5 @@
 //! What a ref carries besides its value: expiry, tags, metadata, times; and the limits of all of it.
+#![forbid(unsafe_code)]
 
 use crate::support::{KIB, Scratch, bytes, each_hash, holdings};
 use drystone::{ErrorKind, SetOptions, Value, Version};

@@ -1,4 +1,5 @@
 //! A blob is the same blob whichever way it came in, at every size where the way changes.
+#![forbid(unsafe_code)]
 
 use crate::support::{HASHES, KIB, MIB, Scratch, bytes, read};
 use drystone::{BlobId, GetOptions, HashAlgorithm, PutOptions, Store, Verify};

@@ -1,4 +1,5 @@
 //! Views stay valid and unchanged until they are dropped, whatever happens to the store.
+#![forbid(unsafe_code)]
 
 use crate::support::{HASHES, KIB, MIB, Scratch, bytes, each_hash};
 use bytes::Bytes;

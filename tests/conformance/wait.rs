@@ -1,4 +1,5 @@
 //! Waiting for a ref: until it is there, until it is newer, until the time is out.
+#![forbid(unsafe_code)]
 
 use crate::support::{Scratch, each_hash};
 use drystone::Store;

@@ -1,5 +1,5 @@
 //! What comments and documents cite from the specifications exists: the file, and behind its name
-//! `section 4.2` or `sections 4 and 5`.
+//! `section 4.2`, `sections 4 and 5`, `S7`, or a title in quotes.
 
 use super::source::{Source, Violation};
 
@@ -24,43 +24,59 @@ pub fn check(source: &Source, read: &dyn Fn(&str) -> Option<String>) -> Vec<Viol
     violations
 }
 
-/// The numbers in `, section 4.2` or `, sections 4, 5 and 6`, also across lines of comment.
+/// The labels in `, section 4.2`, `, sections 4, 5 and 6`, `, S7` or `, "A title"`, also across lines
+/// of comment.
 fn sections(behind: &str) -> Vec<String> {
     let is_marker = |word: &&str| !matches!(*word, "//" | "///" | "//!");
-    let mut words = behind.split_whitespace().filter(is_marker).take(12);
-    let is_section = |word: &str| matches!(word, "section" | "sections");
-    let first = words.next();
-    let found = first.is_some_and(is_section)
-        || matches!(first, Some("," | ":")) && words.next().is_some_and(is_section);
-    if !found {
-        return Vec::new();
+    let text = behind.split_whitespace().filter(is_marker).take(20).collect::<Vec<_>>().join(" ");
+    let Some(text) = text.strip_prefix([',', ':']).map(str::trim_start) else { return Vec::new() };
+    let after_word = text.strip_prefix("sections ").or(text.strip_prefix("section "));
+    let quoted = after_word.unwrap_or(text).strip_prefix('"').and_then(|rest| rest.split_once('"'));
+    match (quoted, after_word) {
+        (Some((title, _)), _) => vec![title.to_string()],
+        (None, Some(list)) => numbers(list),
+        (None, None) => text.split_whitespace().next().and_then(article).into_iter().collect(),
     }
+}
+
+/// `S7`, whatever stands behind it.
+fn article(word: &str) -> Option<String> {
+    let digits = word.strip_prefix('S')?;
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    (end > 0).then(|| format!("S{}", &digits[..end]))
+}
+
+/// The numbers at the head of `4, 5.1 and 6; more`.
+fn numbers(list: &str) -> Vec<String> {
     let mut numbers = Vec::new();
-    for word in words {
+    for word in list.split_whitespace().filter(|word| *word != "and") {
         let number = word.trim_matches(|c: char| !c.is_ascii_digit());
-        if number.is_empty() && word == "and" {
-            continue;
-        }
         let is_number = |c: char| c.is_ascii_digit() || c == '.';
         if number.is_empty() || !number.chars().all(is_number) {
             break;
         }
         numbers.push(number.to_string());
-        if word.contains(['.', ')', ';', ':']) && !word.ends_with(number) && !word.ends_with(',') {
+        let ends_list = word.contains(['.', ')', ';', ':']) && !word.ends_with(number);
+        if ends_list && !word.ends_with(',') {
             break;
         }
     }
     numbers
 }
 
-/// Whether a heading of the document begins with this number.
-fn has_section(document: &str, number: &str) -> bool {
+/// Whether a heading of the document is this section: by its number, its letter and number, or its
+/// title with or without a number in front.
+fn has_section(document: &str, label: &str) -> bool {
+    let continues = |rest: &str| {
+        let rest = rest.strip_prefix('.').unwrap_or(rest);
+        rest.starts_with(|c: char| c.is_alphanumeric())
+    };
     document.lines().filter(|line| line.starts_with('#')).any(|line| {
-        let title = line.trim_start_matches('#').trim_start().trim_start_matches('§');
-        title.strip_prefix(number).is_some_and(|rest| {
-            let rest = rest.strip_prefix('.').unwrap_or(rest);
-            !rest.starts_with(|c: char| c.is_ascii_digit())
-        })
+        let heading = line.trim_start_matches('#').trim_start();
+        let title = heading.trim_start_matches(|c: char| c.is_ascii_digit() || ". ".contains(c));
+        [heading, title]
+            .iter()
+            .any(|text| text.strip_prefix(label).is_some_and(|rest| !continues(rest)))
     })
 }
 
@@ -68,7 +84,8 @@ mod tests {
     use super::*;
 
     fn problems(text: &str) -> Vec<String> {
-        let document = "# Format\n\n## 1. Words\n\n### 1.2 Bytes\n\n## 12. Last\n";
+        let document =
+            "# Format\n\n## 1. Words\n\n### 1.2 Bytes\n\n## 12. Last one\n## S7. Forks\n";
         let read = |name: &str| (name == "spec/FORMAT.md").then(|| document.to_string());
         let found = check(&Source::new("src/a.rs", text), &read);
         found.into_iter().map(|violation| violation.problem).collect()
@@ -88,6 +105,15 @@ mod tests {
     }
 
     #[test]
+    fn a_citation_of_no_title_is_seen() {
+        let none = ["spec/FORMAT.md has no section S1"];
+        assert_eq!(problems("// SAFETY: all is well (spec/FORMAT.md, S1)."), none);
+        let none = ["spec/FORMAT.md has no section First"];
+        assert_eq!(problems("//! (spec/FORMAT.md, section \"First\")"), none);
+        assert_eq!(problems("//! spec/FORMAT.md, \"First\""), none);
+    }
+
+    #[test]
     fn a_citation_of_what_is_there_passes() {
         for text in [
             "// spec/FORMAT.md",
@@ -95,6 +121,10 @@ mod tests {
             "// spec/FORMAT.md, section 1.2.",
             "// spec/FORMAT.md, sections 1 and 12; see 5",
             "// the section 9 of something else",
+            "// (spec/FORMAT.md, S7)",
+            "//! (spec/FORMAT.md, section \"Words\")",
+            "//! (spec/FORMAT.md,\n//! \"Last one\").",
+            "// spec/FORMAT.md, and \"so on\"",
             "let path = \"spec/NONE.md\";",
         ] {
             assert!(problems(text).is_empty(), "{text}: {:?}", problems(text));

@@ -99,7 +99,8 @@ fn look_at(place: &Place, canary: &Canary) -> io::Result<Verdict> {
     let built = capture(place, "canary-build", &mut build_command(place, canary)?)?;
     let programs = executables(&built.output);
     let [program] = programs.as_slice() else {
-        return Ok(Err(("it does not build".into(), built.output)));
+        let said = built.output.lines().filter(|line| !line.starts_with("{\"reason\""));
+        return Ok(Err(("it does not build".into(), said.collect::<Vec<_>>().join("\n"))));
     };
     let mut test = place.command(program);
     test.args(["--exact", &canary.test, "--nocapture"]);
