@@ -148,7 +148,13 @@ impl<T: Tables> Index<T> {
 fn sight<W: Words>(table: Table<'_, W>, generation: u32, epoch: u32, key: Key) -> Option<Seen> {
     let Find::At(at) = table.find(key) else { return None };
     let raw = Word(table.words().load(at));
-    let dropped = raw.has(Word::FROZEN) && raw.kind() == WordKind::Dead;
+    let dropped = is_dropped(raw) && !cfg!(bug = "frozen-dead");
     let seen = || Seen::at(raw.thawed(), at, generation, epoch);
     (raw.kind() != WordKind::None && !dropped).then(seen)
+}
+
+/// Whether the next table gets nothing of this word.
+#[inline]
+pub(super) fn is_dropped(raw: Word) -> bool {
+    raw.has(Word::FROZEN) && raw.kind() == WordKind::Dead
 }
