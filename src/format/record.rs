@@ -146,7 +146,7 @@ pub struct Header {
 impl Header {
     /// A pending header of a body of `body_len` bytes.
     pub fn pending(kind: Kind, body_len: u64, sequence: u64, digest: [u8; 32]) -> Self {
-        let align_log2 = alignment(body_len).trailing_zeros() as u8;
+        let align_log2 = alignment(kind, body_len).trailing_zeros() as u8;
         Self { kind, state: State::Pending, align_log2, body_len, sequence, digest }
     }
 
@@ -274,10 +274,11 @@ fn xxh3_of_block(words: &[u64; 8], seed: u64) -> u64 {
 /// No body is longer: far above any file, and far from overflow.
 pub const BODY_BYTES_MAX: u64 = 1 << 56;
 
-/// The alignment of a payload of `body_len` bytes.
+/// The alignment of a body of `body_len` bytes: a page for large blobs. A ref stands right before its
+/// blob, however long it is.
 #[inline]
-pub fn alignment(body_len: u64) -> u64 {
-    if body_len >= PAGE_ALIGNED_BYTES_MIN { PAGE_BYTES } else { STEP_BYTES }
+pub fn alignment(kind: Kind, body_len: u64) -> u64 {
+    if kind == Kind::Blob && body_len >= PAGE_ALIGNED_BYTES_MIN { PAGE_BYTES } else { STEP_BYTES }
 }
 
 /// The chunks of a body: none for a body of one chunk, whose digest is the blob's.
