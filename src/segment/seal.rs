@@ -49,7 +49,8 @@ impl Appender {
     }
 
     fn list(&self) -> Result<Vec<Entry>> {
-        let map = self.file.map(self.tail, Access::Read)?;
+        // Who has taken over half a footer begins at the step behind it, and so behind the end.
+        let map = self.file.map(self.tail.min(self.file.len()?), Access::Read)?;
         Ok(walk(&map, &self.files, self.number, 0).0)
     }
 
