@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 
 mod cases;
+mod lossy;
 mod rig;
 mod sweep;
+mod syncs;
 mod world;

@@ -235,6 +235,12 @@ impl Ledger {
         self.refs.insert(name.clone(), vec![binding]);
     }
 
+    /// Whether a ref may name the blob.
+    pub fn is_named(&self, id: &BlobId) -> bool {
+        let named = Some(Value::Blob(*id));
+        self.refs.values().any(|allowed| allowed.contains(&named))
+    }
+
     /// The ids of all blobs that must be there.
     pub fn held(&self) -> Vec<BlobId> {
         self.blobs.iter().filter(|(_, fate)| !fate.absent).map(|(id, _)| *id).collect()
