@@ -31,10 +31,13 @@ pub fn run(bench: &Bench) -> Result<Vec<Line>> {
     let (put, index) = during_write_back(scratch.path(), || put(&scratch.join("store"), puts))?;
     let bytes = |range: &[f64; 2]| format!("{:.1} .. {:.1} B", range[0], range[1]);
     Ok(vec![
-        Line::new(format!("put of {VALUE_BYTES} B while growing to {} keys, write-back running", 2 * puts))
-            .measured_text(put.to_string())
-            .peer_text(format!("the same two pwrites: {raw}"))
-            .target("p99.9 at most 50 us", put.p999_us <= 50.0),
+        Line::new(format!(
+            "put of {VALUE_BYTES} B while growing to {} keys, write-back running",
+            2 * puts
+        ))
+        .measured_text(put.to_string())
+        .peer_text(format!("the same two pwrites: {raw}"))
+        .target("p99.9 at most 50 us", put.p999_us <= 50.0),
         Line::new("index bytes for each key, between growths")
             .measured_text(bytes(&index.steady))
             .target(

@@ -78,7 +78,8 @@ fn threads(bench: &Bench) -> Result<Vec<Line>> {
     let [eight, one] = in_turn(bench.rounds, |side| {
         round += 1;
         let threads = if side == 0 { THREADS } else { 1 };
-        put_in_threads(&store, threads, count, round).map(|seconds| seconds * 1e6 / (threads * count) as f64)
+        put_in_threads(&store, threads, count, round)
+            .map(|seconds| seconds * 1e6 / (threads * count) as f64)
     })?;
     let table = scratch.join("calls");
     let (path, number) = (scratch.join("traced"), count.to_string());

@@ -85,7 +85,7 @@ fn report(kept: bool, plan: &Plan, measured: &Measured, stats: &Stats) -> Report
         file_system: stats.file_system.clone(),
         writers: plan.writers,
         readers: plan.readers,
-        blobs: checked.blobs,
+        blobs: plan.blobs(),
         bytes: checked.bytes,
         seconds: tally.wall.as_secs_f64(),
         in_gb_per_s: rate(checked.bytes, tally.wall),
@@ -142,17 +142,18 @@ fn table(text: &mut String, plan: &Plan, report: &Report) {
         let _ = writeln!(text, "{name:<9}{value}");
     };
     let (bytes, blobs) = (human_bytes(report.bytes), grouped(report.blobs));
+    let (step, stored) = words(plan);
     row("what", what(plan));
     row(
         "run",
-        format!("{bytes} in {blobs} arrays on {}, {:.1} s", report.file_system, report.seconds),
+        format!("{bytes} in {blobs} {stored} on {}, {:.1} s", report.file_system, report.seconds),
     );
     let (rate, share) = (report.in_gb_per_s, report.store_share * 100.0);
     let median = report.store_ms_median;
     row(
         "in",
         format!(
-            "{rate:.2} GB/s; {share:.0} % of a writer's time is the store's (median {median:.1} ms a step)"
+            "{rate:.2} GB/s; {share:.0} % of a writer's time is the store's (median {median:.1} ms a {step})"
         ),
     );
     let (rate, seen, get) =
@@ -173,10 +174,18 @@ fn table(text: &mut String, plan: &Plan, report: &Report) {
     row("memory", format!("{own} of its own, at most, in a reader that sees {bytes}"));
     row("disk", disk(plan, report));
     for kill in &report.kills {
-        row("kill -9", told(kill));
+        row("kill -9", told(kill, step));
     }
-    row("lost", "nothing: every step that was acknowledged is there".into());
-    row("checked", checked(report));
+    row("lost", format!("nothing: every {step} that was acknowledged is there"));
+    row("checked", checked(report, stored));
+}
+
+/// What a step is, and what it stores.
+fn words(plan: &Plan) -> (&'static str, &'static str) {
+    match plan.work {
+        Work::Wave(_) => ("step", "arrays"),
+        Work::Files(_) => ("file", "files"),
+    }
 }
 
 fn disk(plan: &Plan, report: &Report) -> String {
@@ -188,19 +197,19 @@ fn disk(plan: &Plan, report: &Report) -> String {
     format!("{files}{why}, and an index of {index}")
 }
 
-fn told(kill: &Killed) -> String {
+fn told(kill: &Killed, unit: &str) -> String {
     let Killed { who, step, back_after_ms, others_meanwhile } = kill;
     let doing = if who.starts_with('w') { "filling" } else { "behind" };
     match back_after_ms {
         Some(ms) => format!(
-            "{who}, {doing} step {step}; another had done its next step {ms:.0} ms later, and\n         \
-             the others {others_meanwhile} steps meanwhile"
+            "{who}, {doing} {unit} {step}; another had done its next {unit} {ms:.0} ms later, and\n         \
+             the others {others_meanwhile} {unit}s meanwhile"
         ),
-        None => format!("{who}, {doing} step {step}; nothing was left to do for another"),
+        None => format!("{who}, {doing} {unit} {step}; nothing was left to do for another"),
     }
 }
 
-fn checked(report: &Report) -> String {
+fn checked(report: &Report, stored: &str) -> String {
     let (blobs, rate) = (grouped(report.blobs_verified), report.verify_gb_per_s);
     let meaning = match report.energy_drift {
         Some(drift) => {
@@ -210,7 +219,7 @@ fn checked(report: &Report) -> String {
         }
         None => "every blob equals its file; the readers agree on each".into(),
     };
-    format!("all {blobs} arrays have their digest ({rate:.2} GB/s);\n         {meaning}")
+    format!("all {blobs} {stored} have their digest ({rate:.2} GB/s);\n         {meaning}")
 }
 
 fn what(plan: &Plan) -> String {
