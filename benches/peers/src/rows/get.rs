@@ -165,4 +165,3 @@ fn key_of(id: &BlobId) -> u128 {
     let digest = id.digest();
     u128::from_be_bytes(std::array::from_fn(|i| digest[i]))
 }
-

@@ -159,4 +159,3 @@ pub fn getter(mut args: Args) -> Result<()> {
     }
     Ok(())
 }
-

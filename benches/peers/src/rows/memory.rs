@@ -81,7 +81,8 @@ pub fn reader(mut args: Args) -> Result<()> {
     wait_for_parent()?;
     let rollup = std::fs::read_to_string("/proc/self/smaps_rollup")?;
     let mib = |name: &str| -> Result<f64> {
-        let line = rollup.lines().find(|line| line.starts_with(name)).context("a field of smaps")?;
+        let line =
+            rollup.lines().find(|line| line.starts_with(name)).context("a field of smaps")?;
         let kib: f64 = line.split_whitespace().nth(1).context("its value")?.parse()?;
         Ok(kib / 1024.0)
     };
