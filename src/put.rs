@@ -308,8 +308,7 @@ impl Engine {
             }
             other => other?,
         };
-        let mut written =
-            Written { appender: Some(appender), at, hashed, is_lone, is_linked: false };
+        let mut written = Written::new(appender, at, hashed, is_lone);
         self.commit(guard, &mut written, body, naming, durability)
     }
 
@@ -341,6 +340,7 @@ impl Engine {
             appender.link()?;
             written.is_linked = true;
         }
+        written.is_exposed = true;
         let named = self.name_logged(appender, guard, logged, &id)?;
         if named.is_none() {
             self.compare_written(guard, &id, appender, &written.at)?;
@@ -462,6 +462,16 @@ pub struct Written {
     pub is_lone: bool,
     /// Whether a lone segment has its name.
     pub is_linked: bool,
+    /// Whether the index may name it.
+    pub is_exposed: bool,
+}
+
+impl Written {
+    /// A body that has been written.
+    pub fn new(appender: Appender, at: Layout, hashed: Hashed, is_lone: bool) -> Self {
+        let appender = Some(appender);
+        Self { appender, at, hashed, is_lone, is_linked: false, is_exposed: false }
+    }
 }
 
 /// Where the parts of a large put stand.

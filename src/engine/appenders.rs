@@ -126,6 +126,9 @@ impl Engine {
         let appenders = self.appenders(guard);
         let target = self.segment_target();
         while let Some(appender) = appenders.pop_idle() {
+            if self.run.control.is_poisoned(appender.number()) {
+                continue;
+            }
             if appender.fits(bytes, target) {
                 return Ok(appender);
             }
@@ -141,13 +144,21 @@ impl Engine {
     }
 
     /// Seals an appender's segment. Without `durable` nothing waits for the disk.
-    pub fn seal(&self, appender: Appender, guard: &Guard, durable: bool) -> Result<()> {
-        let number = appender.number();
-        appender.seal(&self.run.control, durable, &|header, location| {
-            self.is_named(header, location, guard)
-        })?;
+    ///
+    /// A footer only makes a segment quicker to read: where it cannot be written the segment stays as
+    /// it is, is taken up by nobody, and is sealed by the next recovery. That is no error of whoever
+    /// needs another segment; that its records are not durable is.
+    pub fn seal(&self, mut appender: Appender, guard: &Guard, durable: bool) -> Result<()> {
+        let (number, control) = (appender.number(), &self.run.control);
+        let listed = appender
+            .list_to_seal(&|header, location| self.is_named(header, location, guard))
+            .inspect_err(|_| appender.leave(control));
         if durable {
-            self.appenders(guard).note_durable(number, u64::MAX);
+            self.sync_appender(&mut appender, guard)?;
+        }
+        match listed.and_then(|entries| appender.write_seal(&entries, control, durable)) {
+            Ok(()) if durable => self.appenders(guard).note_durable(number, u64::MAX),
+            _ => {}
         }
         Ok(())
     }
@@ -155,6 +166,7 @@ impl Engine {
     /// Makes an appender's records durable; on failure its segment is poisoned and its records are
     /// appended elsewhere.
     pub fn sync_appender(&self, appender: &mut Appender, guard: &Guard) -> Result<()> {
+        self.settle_inherited(appender, guard)?;
         if let Err(error) = appender.sync() {
             return Err(self.abandon_segment(appender.number(), error, guard));
         }

@@ -3,17 +3,20 @@
 //!
 //! I1  A segment counts as durable up to a point only after an fdatasync that began when every record
 //!     below that point was published or void, and an fsync of the directory after its first.
-//! I2  An fsync that failed is never tried again: its segment is poisoned.
+//! I2  An fsync that failed is never tried again: its segment is poisoned, nobody appends to it any
+//!     more, and whoever needs what stands in it to last sees to it that it is appended elsewhere.
 #![forbid(unsafe_code)]
 
-use crate::disk::Access;
+use crate::disk::{Access, Map};
 use crate::engine::{Engine, Found};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::State;
+use crate::format::word::Location;
 use crate::segment::{
-    Appender, SEGMENTS_DIR, Scan, Scanned, confirm_sealed, is_sealed, publish_foreign,
+    Appender, SEGMENTS_DIR, Scan, Scanned, confirm, is_confirmed, is_sealed, publish_foreign,
 };
 use crate::sync::epoch::Guard;
+use crate::units::{PAGE_BYTES, SEGMENT_BYTES_MAX};
 
 impl Engine {
     /// Makes a record that the caller relies on durable, whoever wrote it. Its state byte is set.
@@ -24,7 +27,7 @@ impl Engine {
         if appenders.durable_bytes(segment) >= end {
             return Ok(());
         }
-        self.sync_one(segment, &mut [], guard)?;
+        self.sync_one(segment, &mut Vec::new(), guard)?;
         self.disk().sync_dir(SEGMENTS_DIR)
     }
 
@@ -43,30 +46,71 @@ impl Engine {
         self.disk().sync_dir(SEGMENTS_DIR)
     }
 
-    fn sync_one(&self, segment: u32, own: &mut [Appender], guard: &Guard) -> Result<()> {
+    fn sync_one(&self, segment: u32, own: &mut Vec<Appender>, guard: &Guard) -> Result<()> {
         let appenders = self.appenders(guard);
         let known = appenders.durable_bytes(segment);
-        if known == u64::MAX || self.run.control.is_poisoned(segment) {
+        if known == u64::MAX {
             return Ok(());
         }
+        if self.run.control.is_poisoned(segment) {
+            // Mostly nothing is left in it; but moving it elsewhere may have failed, too.
+            return self.evacuate(segment, guard).map(drop);
+        }
         let Some(settled) = self.settle(segment, known, guard)? else {
-            // Sealed: nothing more can be published in it.
-            confirm_sealed(&self.files, segment)?;
-            appenders.note_durable(segment, u64::MAX);
-            return Ok(());
+            return self.sync_sealed(segment, guard);
         };
         if settled.is_unchanged {
             return Ok(());
         }
-        if let Some(appender) = own.iter_mut().find(|appender| appender.number() == segment) {
-            self.sync_appender(appender, guard)?;
-            return appender.note_durable(settled.below, &self.run.control);
+        if let Some(at) = own.iter().position(|appender| appender.number() == segment) {
+            self.sync_appender(&mut own[at], guard)?;
+            // The point only saves the next recovery work; after a failed write the appender is given
+            // up (segment/appender.rs, I4).
+            if own[at].note_durable(settled.below, &self.run.control).is_err() {
+                own.swap_remove(at);
+            }
+            return Ok(());
         }
         let Some(file) = self.files.open(segment, Access::Read)? else { return Ok(()) };
         if let Err(error) = file.sync_data() {
             return Err(self.abandon_segment(segment, error, guard));
         }
         appenders.note_durable(segment, settled.below);
+        Ok(())
+    }
+
+    /// Makes a sealed segment durable, in which nothing more can be published.
+    fn sync_sealed(&self, segment: u32, guard: &Guard) -> Result<()> {
+        let appenders = self.appenders(guard);
+        let Some(file) = self.files.open(segment, Access::Read)? else { return Ok(()) };
+        if is_confirmed(&self.files, segment, &*file)? != Some(true) {
+            if let Err(error) = file.sync_data() {
+                return Err(self.abandon_segment(segment, error, guard));
+            }
+            // That it says so itself only saves others the work.
+            let _ = confirm(&self.files, segment);
+        }
+        appenders.note_durable(segment, u64::MAX);
+        Ok(())
+    }
+
+    /// Publishes what the index names of what others had left in the segment before this appender
+    /// took it up, so that a sync covers it (I1). What it does not name is void: whoever appended it
+    /// is gone.
+    pub fn settle_inherited(&self, appender: &mut Appender, guard: &Guard) -> Result<()> {
+        let (segment, end) = (appender.number(), appender.inherited());
+        let known = self.appenders(guard).durable_bytes(segment);
+        if known < end {
+            let file = appender.file();
+            let map = file.map(end.min(file.len()?), Access::Read)?;
+            let digest_bytes = self.files.digest_bytes();
+            for record in Scan::new(&map, self.files.place(segment), digest_bytes, known) {
+                if record.header.state == State::Pending && record.header.kind.is_keyed() {
+                    self.settle_record(segment, &record, guard)?;
+                }
+            }
+        }
+        appender.mark_settled();
         Ok(())
     }
 
@@ -96,10 +140,7 @@ impl Engine {
     /// Sets the state byte of a pending record if the index names it; `false` if it may still be
     /// named later.
     fn settle_record(&self, segment: u32, record: &Scanned, guard: &Guard) -> Result<bool> {
-        let Some(location) = crate::format::word::Location::new(segment, record.offset) else {
-            return Ok(true);
-        };
-        if !self.is_named(&record.header, location, guard)? {
+        if !self.is_named_at(segment, record, guard)? {
             return Ok(false);
         }
         publish_foreign(&self.files, segment, record.offset)?;
@@ -120,43 +161,55 @@ impl Engine {
             .advice(outcome)
     }
 
-    /// Copies every record of a segment that the index names into another segment, with its number,
-    /// and moves its word there.
+    /// Copies every record of a segment that the index names into other segments, with its number, and
+    /// moves its word there.
     fn evacuate(&self, segment: u32, guard: &Guard) -> Result<u64> {
         let durable = self.appenders(guard).durable_bytes(segment);
         let Some(file) = self.files.open(segment, Access::Read)? else { return Ok(0) };
         let map = file.map(file.len()?, Access::Read)?;
-        let mut moved = 0;
-        let mut target = Appender::create(&self.files, &self.run.control)?;
-        for record in Scan::new(&map, self.files.place(segment), self.files.digest_bytes(), durable)
-        {
-            if !record.header.kind.is_keyed() || !target.fits(record.end - record.offset, u64::MAX)
-            {
+        let digest_bytes = self.files.digest_bytes();
+        let (mut moved, mut targets) = (0, Vec::<Appender>::new());
+        for record in Scan::new(&map, self.files.place(segment), digest_bytes, durable) {
+            if !record.header.kind.is_keyed() || !self.is_named_at(segment, &record, guard)? {
                 continue;
             }
-            moved += u64::from(self.relocate(&mut target, &map, segment, &record, guard)?);
+            let room = record.end - record.offset + PAGE_BYTES;
+            if !targets.last().is_some_and(|target| target.fits(room, SEGMENT_BYTES_MAX)) {
+                targets.push(Appender::create(&self.files, &self.run.control)?);
+            }
+            if let Some(target) = targets.last_mut() {
+                moved += u64::from(self.relocate(target, &map, segment, &record, guard)?);
+            }
         }
-        target.sync()?;
-        self.appenders(guard).give_back(vec![target]);
+        for mut target in targets {
+            if let Err(error) = target.sync() {
+                self.run.control.poison(target.number());
+                return Err(error);
+            }
+            self.appenders(guard).note_durable(target.number(), target.tail());
+            self.appenders(guard).give_back(vec![target]);
+        }
         Ok(moved)
     }
 
+    fn is_named_at(&self, segment: u32, record: &Scanned, guard: &Guard) -> Result<bool> {
+        match Location::new(segment, record.offset) {
+            Some(location) => self.is_named(&record.header, location, guard),
+            None => Ok(false),
+        }
+    }
+
     /// Copies a record behind the last one of `target` and moves its word; `false` if the index does
-    /// not name it.
+    /// not name it any more.
     fn relocate(
         &self,
         target: &mut Appender,
-        map: &crate::disk::Map,
+        map: &Map,
         segment: u32,
         record: &Scanned,
         guard: &Guard,
     ) -> Result<bool> {
-        let Some(from) = crate::format::word::Location::new(segment, record.offset) else {
-            return Ok(false);
-        };
-        if !self.is_named(&record.header, from, guard)? {
-            return Ok(false);
-        }
+        let Some(from) = Location::new(segment, record.offset) else { return Ok(false) };
         let offset = target.copy_record(map, record, &self.run.control)?;
         let to = target.location(offset)?;
         let key = self.key_of(&record.header);

@@ -52,14 +52,15 @@ impl Engine {
     ) -> Result<T> {
         let mut open = lock(&group.open);
         let target = self.segment_target();
-        let mut appender = match open.take() {
+        let is_poisoned = |open: &Appender| self.run.control.is_poisoned(open.number());
+        let mut appender = match open.take().filter(|open| !is_poisoned(open)) {
             Some(appender) if appender.fits(bytes, target) => appender,
-            Some(full) => {
-                self.seal(full, guard, true)?;
+            full => {
+                full.map_or(Ok(()), |full| self.seal(full, guard, true))?;
                 self.take_appender(guard, bytes)?
             }
-            None => self.take_appender(guard, bytes)?,
         };
+        self.settle_inherited(&mut appender, guard)?;
         let value = operation(&mut appender)?;
         let (file, number, tail) = (appender.file().clone(), appender.number(), appender.tail());
         *open = Some(appender);

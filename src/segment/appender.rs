@@ -44,6 +44,9 @@ pub struct Appender {
     pub(super) reserved: u64,
     /// What stands below is known to be durable, and every record below it is published or void.
     pub(super) durable: u64,
+    /// What stands below was appended before this appender took the segment up, and not every record
+    /// that the index names is known to be published.
+    pub(super) inherited: u64,
     pub(super) slot: Option<usize>,
     pub(super) hinted: u64,
     buffer: Vec<u8>,
@@ -77,6 +80,7 @@ impl Appender {
             tail: HEAD_BYTES,
             reserved: HEAD_BYTES,
             durable: 0,
+            inherited: 0,
             slot: None,
             hinted: 0,
             buffer: Vec::new(),
@@ -99,6 +103,7 @@ impl Appender {
             tail,
             reserved,
             durable: 0,
+            inherited: tail,
             slot: None,
             hinted: tail,
             buffer: Vec::new(),
@@ -219,6 +224,16 @@ impl Appender {
             self.file.write_at(batch.slice(&range), range.start)?;
         }
         Ok(())
+    }
+
+    /// End of what others may have left pending although the index names it; 0 if nothing is known to.
+    pub fn inherited(&self) -> u64 {
+        self.inherited
+    }
+
+    /// All of that has been published.
+    pub fn mark_settled(&mut self) {
+        self.inherited = 0;
     }
 
     /// Makes everything appended durable, and the segment's name the first time.

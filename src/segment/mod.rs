@@ -16,5 +16,5 @@ pub use batch::{Batch, bound};
 pub use files::{Files, SEGMENTS_DIR, segment_path};
 pub use read::{Facts, is_sealed, pin_of, publish_foreign, read_facts};
 pub use scan::{Scan, Scanned};
-pub use seal::confirm_sealed;
+pub use seal::{confirm, is_confirmed};
 pub use set::{Mapped, SegmentSet};

@@ -33,24 +33,43 @@ impl Appender {
         durable: bool,
         is_named: &dyn Fn(&Header, Location) -> Result<bool>,
     ) -> Result<()> {
-        let mut entries = self.list()?;
-        self.publish_named(&mut entries, is_named)?;
+        let entries = self.list_to_seal(is_named)?;
         if durable {
             self.sync()?;
         }
-        self.write_footer(&entries)?;
-        if let Some(slot) = self.slot.take() {
-            control.forget_open(slot, self.number);
-        }
+        self.write_seal(&entries, control, durable)
+    }
+
+    /// The records of the segment; those that the index names are published.
+    pub fn list_to_seal(
+        &self,
+        is_named: &dyn Fn(&Header, Location) -> Result<bool>,
+    ) -> Result<Vec<Entry>> {
+        // Who has taken over half a footer begins at the step behind it, and so behind the end.
+        let map = self.file.map(self.tail.min(self.file.len()?), Access::Read)?;
+        let mut entries = walk(&map, &self.files, self.number, 0).0;
+        self.publish_named(&mut entries, is_named)?;
+        Ok(entries)
+    }
+
+    /// Writes the footer behind the records that were listed. With `durable` they are durable already,
+    /// and the segment is made to say so.
+    pub fn write_seal(mut self, entries: &[Entry], control: &Control, durable: bool) -> Result<()> {
+        let written = self.write_footer(entries);
+        self.leave(control);
+        written?;
         if durable {
-            confirm(&self.files, self.number, &*self.file)?;
+            self.file.sync_data()?;
+            confirm_file(&self.files, self.number, &*self.file)?;
         }
         Ok(())
     }
 
-    fn list(&self) -> Result<Vec<Entry>> {
-        let map = self.file.map(self.tail, Access::Read)?;
-        Ok(walk(&map, &self.files, self.number, 0).0)
+    /// Sees to it that nobody takes the segment up again.
+    pub fn leave(&mut self, control: &Control) {
+        if let Some(slot) = self.slot.take() {
+            control.forget_open(slot, self.number);
+        }
     }
 
     fn publish_named(
@@ -80,26 +99,23 @@ impl Appender {
     }
 }
 
-/// Makes a sealed segment durable and says so behind its trailer; `false` if it is not sealed.
-pub fn confirm_sealed(files: &Files, number: u32) -> Result<bool> {
-    let Some(file) = files.open(number, Access::Read)? else { return Ok(true) };
+/// Whether a sealed segment says of itself that all of it is durable; `None` if it is not sealed.
+pub fn is_confirmed(files: &Files, number: u32, file: &dyn File) -> Result<Option<bool>> {
     let map = file.map(file.len()?, Access::Read)?;
-    match end_of(&map, files, number) {
-        None => Ok(false),
-        Some(end) if end.is_confirmed => Ok(true),
-        Some(_) => {
-            drop(file);
-            let Some(file) = files.open(number, Access::Write)? else { return Ok(true) };
-            confirm(files, number, &*file)?;
-            Ok(true)
-        }
+    Ok(end_of(&map, files, number).map(|end| end.is_confirmed))
+}
+
+/// Lets a sealed segment that has been synced say so of itself.
+pub fn confirm(files: &Files, number: u32) -> Result<()> {
+    match files.open(number, Access::Write)? {
+        Some(file) => confirm_file(files, number, &*file),
+        None => Ok(()),
     }
 }
 
-/// Writes the durable point behind the trailer of a sealed segment that has been synced. Two who do
-/// it at once write the same bytes to the same place.
-fn confirm(files: &Files, number: u32, file: &dyn File) -> Result<()> {
-    file.sync_data()?;
+/// Writes the durable point behind the trailer. Two who do it at once write the same bytes to the same
+/// place.
+fn confirm_file(files: &Files, number: u32, file: &dyn File) -> Result<()> {
     let map = file.map(file.len()?, Access::Read)?;
     let Some(end) = end_of(&map, files, number) else {
         return Err(Error::damaged("a sealed segment has lost its trailer", number, map.len())

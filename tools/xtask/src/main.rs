@@ -85,7 +85,7 @@ fn test(place: &Place, args: &[OsString]) -> ExitCode {
 
 fn demo(place: &Place, args: &[OsString]) -> ExitCode {
     let mut cargo = place.cargo();
-    cargo.args(["run", "--release", "--quiet", "--package", "blobtool", "--", "demo"]).args(args);
+    cargo.args(["run", "--release", "--package", "blobtool", "--", "demo"]).args(args);
     pass_through(cargo)
 }
 

@@ -65,11 +65,17 @@ impl Outcome {
     }
 }
 
-/// The sum of all lines of counts in this output.
+/// The sum of all lines of counts in this output; where nextest sums up, that line alone, because it
+/// also shows what the programs of failed tests have printed.
 pub fn read_counts(output: &str) -> Counts {
+    let lines = || output.lines().map(str::trim);
+    let is_sum = |line: &&str| line.starts_with("Summary [");
+    if let Some(counts) = lines().rev().find(is_sum).and_then(read_line) {
+        return counts;
+    }
     let mut sum = Counts::default();
-    for line in output.lines() {
-        sum += read_line(line.trim()).unwrap_or_default();
+    for line in lines() {
+        sum += read_line(line).unwrap_or_default();
     }
     sum
 }
@@ -125,6 +131,7 @@ mod tests {
         assert_eq!(read_counts(libtest), counts(12, 2, 1));
         let nextest = "     Summary [   0.012s] 6 tests run: 3 passed (1 slow), 2 failed, 1 timed out, 4 skipped";
         assert_eq!(read_counts(nextest), counts(3, 3, 4));
+        assert_eq!(read_counts(&format!("{libtest}{nextest}")), counts(3, 3, 4), "not twice");
         assert_eq!(
             read_counts("7 passed, 0 failed\n8 passed, 1 failed, 2 skipped"),
             counts(15, 1, 2)

@@ -1,11 +1,10 @@
-//! What must come from outside: system packages and Python packages.
+//! What must come from outside: system packages.
 
 use crate::place::Place;
 use crate::run::capture;
 use std::env;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 
 /// A program that tests use if it is there, and the Debian package that brings it.
 const PROGRAMS: [(&str, &str); 3] =
@@ -22,7 +21,7 @@ fn is_root() -> bool {
 }
 
 /// Installs system packages if that is possible without asking anybody; says whether it worked.
-fn install(place: &Place, packages: &[&str]) -> bool {
+pub fn install(place: &Place, packages: &[&str]) -> bool {
     if !is_root() || !has_program("apt-get") {
         return false;
     }
@@ -49,36 +48,4 @@ pub fn prepare(place: &Place) -> Vec<String> {
             format!("no {program}: tests that use it are SKIPPED (apt-get install {package})")
         })
         .collect()
-}
-
-/// A Python that has these packages, in an environment of the project's own; or why not.
-pub fn python_with(place: &Place, requirements: &Path) -> Result<PathBuf, String> {
-    let dir = place.target("xtask").join("venv");
-    let python = dir.join("bin/python");
-    let venv = || {
-        let mut command = place.command("python3");
-        command.args(["-m", "venv"]).arg(&dir);
-        capture(place, "venv", &mut command).is_ok_and(|ran| ran.success())
-    };
-    if !has_program("python3") {
-        return Err("there is no python3".into());
-    }
-    let made = python.exists() || venv() || (install(place, &["python3-venv"]) && venv());
-    if !made {
-        return Err(
-            "python3 cannot make a virtual environment (apt-get install python3-venv)".into()
-        );
-    }
-    let mut pip = place.command(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
-    pip.arg(requirements);
-    match capture(place, "pip", &mut pip) {
-        Ok(ran) if ran.success() => Ok(python),
-        Ok(ran) => Err(format!(
-            "pip cannot install {}: {}",
-            requirements.display(),
-            ran.output.lines().next_back().unwrap_or("no reason given")
-        )),
-        Err(error) => Err(format!("pip does not run: {error}")),
-    }
 }

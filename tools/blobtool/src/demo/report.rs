@@ -171,16 +171,21 @@ fn table(text: &mut String, plan: &Plan, report: &Report) {
     );
     let own = human_bytes(report.reader_own_bytes_max);
     row("memory", format!("{own} of its own, at most, in a reader that sees {bytes}"));
-    let (files, index) = (human_bytes(report.segment_bytes), human_bytes(report.index_bytes));
-    row(
-        "disk",
-        format!("{files} for {} live, and an index of {index}", human_bytes(report.live_bytes)),
-    );
+    row("disk", disk(plan, report));
     for kill in &report.kills {
         row("kill -9", told(kill));
     }
     row("lost", "nothing: every step that was acknowledged is there".into());
     row("checked", checked(report));
+}
+
+fn disk(plan: &Plan, report: &Report) -> String {
+    let (files, index) = (human_bytes(report.segment_bytes), human_bytes(report.index_bytes));
+    let why = match plan.work {
+        Work::Wave(_) => " (the first two steps are equal, and stored once)",
+        Work::Files(_) => "",
+    };
+    format!("{files}{why}, and an index of {index}")
 }
 
 fn told(kill: &Killed) -> String {
