@@ -3,6 +3,7 @@
 use crate::Bench;
 use crate::bytes::Random;
 use crate::lmdb::{Commit, Lmdb};
+use crate::raw::RawFile;
 use crate::report::{Line, US};
 use crate::samples::in_turn;
 use anyhow::Result;
@@ -26,7 +27,13 @@ fn of_size(bench: &Bench, len: usize, single_us: f64, batched_us: f64) -> Result
     let lmdb = Lmdb::create(&scratch.join("lmdb"), Commit::Buffered)?;
     let count = if bench.quick { 10_000 } else { 50_000 };
     let mut random = Random::new(len as u64);
-    let [single, many, each, batch] = in_turn(bench.rounds, |side| {
+    let mut files = 0;
+    let [single, many, each, batch, raw] = in_turn(bench.rounds, |side| {
+        files += 1;
+        let mut file = RawFile::create(&scratch.join(&format!("raw-{files}")))?;
+        if side == 4 {
+            file.reserve((count * len) as u64)?;
+        }
         let values: Vec<_> = (0..count).map(|_| random.bytes(len)).collect();
         let keys: Vec<_> = (0..count).map(|_| random.bytes(16)).collect();
         let pairs: Vec<_> =
@@ -36,7 +43,10 @@ fn of_size(bench: &Bench, len: usize, single_us: f64, batched_us: f64) -> Result
             0 => values.iter().try_for_each(|value| store.put(value).map(drop))?,
             1 => values.chunks(BATCH).try_for_each(|values| store.put_many(values).map(drop))?,
             2 => pairs.iter().try_for_each(|&pair| lmdb.put_all([pair]))?,
-            _ => pairs.chunks(BATCH).try_for_each(|pairs| lmdb.put_all(pairs.iter().copied()))?,
+            3 => pairs.chunks(BATCH).try_for_each(|pairs| lmdb.put_all(pairs.iter().copied()))?,
+            _ => values
+                .iter()
+                .try_for_each(|value| file.append(value).and_then(|()| file.touch(1)))?,
         }
         Ok(start.elapsed().as_secs_f64() * 1e6 / count as f64)
     })?;
@@ -62,5 +72,9 @@ fn of_size(bench: &Bench, len: usize, single_us: f64, batched_us: f64) -> Result
             .measured(&many, US)
             .peer("LMDB, one commit for 1000, no sync", &batch, US)
             .ratio(&batch.over(&many)),
+        Line::new(format!("put of {len} B, single"))
+            .measured(&single, US)
+            .peer("pwrite of the bytes and pwrite of one", &raw, US)
+            .ratio(&single.over(&raw)),
     ])
 }

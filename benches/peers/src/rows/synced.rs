@@ -4,6 +4,7 @@
 use crate::Bench;
 use crate::bytes::{Random, renew};
 use crate::child::{Args, Child, traced_calls};
+use crate::lmdb::{Commit, Lmdb};
 use crate::raw::RawFile;
 use crate::report::{Line, US};
 use crate::samples::{Samples, in_turn};
@@ -25,6 +26,7 @@ pub fn run(bench: &Bench) -> Result<Vec<Line>> {
         let count = if bench.quick { (count / 4_usize).max(2) } else { count };
         lines.push(of_size(bench, len, count)?);
     }
+    lines.push(beside_lmdb(bench)?);
     lines.extend(threads(bench)?);
     Ok(lines)
 }
@@ -67,6 +69,30 @@ fn of_size(bench: &Bench, len: usize, count: usize) -> Result<Line> {
         .peer("pwrite + fdatasync", &raw, US)
         .ratio(&ratio)
         .target("at most 1.1 of raw", ratio.median() <= 1.1))
+}
+
+fn beside_lmdb(bench: &Bench) -> Result<Line> {
+    let count = if bench.quick { 50 } else { 200 };
+    let scratch = bench.place.scratch()?;
+    let store = create(&scratch.join("store"))?;
+    let lmdb = Lmdb::create(&scratch.join("lmdb"), Commit::Synced)?;
+    let mut random = Random::new(15);
+    let [synced, commit] = in_turn(bench.rounds, |side| {
+        let start = Instant::now();
+        for _ in 0..count {
+            let value = random.bytes(SMALL_BYTES);
+            if side == 0 {
+                store.put(&value)?;
+            } else {
+                lmdb.put_all([(&random.bytes(16)[..], &value[..])])?;
+            }
+        }
+        Ok(start.elapsed().as_secs_f64() * 1e6 / f64::from(count))
+    })?;
+    Ok(Line::new(format!("`Synced` put of {SMALL_BYTES} B"))
+        .measured(&synced, US)
+        .peer("LMDB, commit each, synced", &commit, US)
+        .ratio(&synced.over(&commit)))
 }
 
 fn threads(bench: &Bench) -> Result<Vec<Line>> {
