@@ -124,11 +124,6 @@ impl Control {
         self.map.load(at::UNLINK_EPOCH_WORD)
     }
 
-    /// Tells everybody that segments have been unlinked.
-    pub fn bump_unlink_epoch(&self) {
-        self.map.fetch_add(at::UNLINK_EPOCH_WORD, 1);
-    }
-
     /// Draws a segment number.
     pub fn draw_segment(&self) -> Result<u32> {
         let number = self.map.fetch_add(at::NEXT_SEGMENT_WORD, 1);

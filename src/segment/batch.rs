@@ -154,7 +154,7 @@ mod tests {
         batch.push(Kind::Blob, &[9; 100], 2, [1; 32]);
         batch.push(Kind::Blob, &vec![9; 20_000], 3, [1; 32]);
         batch.push(Kind::Blob, &[9; 100], 4, [1; 32]);
-        assert_eq!(batch.state_ranges(&[0, 1]), [69..198]);
+        assert_eq!(batch.state_ranges(&[0, 1]), vec![69..198]);
         assert_eq!(batch.state_ranges(&[0, 3]).len(), 2);
     }
 }

@@ -56,9 +56,11 @@ pub trait Words {
     }
 }
 
-/// Words on the heap: for tests, Miri, loom and private indexes.
+/// Words on the heap: for tests, Miri and loom.
+#[cfg(any(test, loom))]
 pub struct HeapWords(Box<[AtomicU64]>);
 
+#[cfg(any(test, loom))]
 impl HeapWords {
     /// `len` words of zero.
     pub fn new(len: usize) -> Self {
@@ -66,6 +68,7 @@ impl HeapWords {
     }
 }
 
+#[cfg(any(test, loom))]
 impl Words for HeapWords {
     fn len(&self) -> usize {
         self.0.len()
