@@ -60,6 +60,8 @@ impl Engine {
         }
         if let Some(appender) = own.iter_mut().find(|appender| appender.number() == segment) {
             self.sync_appender(appender, guard)?;
+            // What the index does not name of those before us, it never will: they are gone.
+            appenders.note_durable(segment, appender.tail());
             return appender.note_durable(settled.below, &self.run.control);
         }
         let Some(file) = self.files.open(segment, Access::Read)? else { return Ok(()) };
