@@ -14,11 +14,11 @@
 //! whose byte whoever relies on it sets.
 #![forbid(unsafe_code)]
 
-use crate::engine::{Durability, Engine};
+use crate::engine::{Durability, Engine, missing_segment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Header, Kind};
 use crate::format::refs::ref_digest;
-use crate::format::word::{Word, WordKind};
+use crate::format::word::{Location, Word, WordKind};
 use crate::id::{BlobId, Key};
 use crate::index::Seen;
 use crate::naming::Naming;
@@ -151,23 +151,31 @@ impl Engine {
         Ok(Acquitted::All)
     }
 
-    /// Publishes a tombstone for a key, `body` naming it where it is a ref's; `false` if there is
-    /// nothing to remove. `is_match` refuses a record that belongs to another name.
+    /// Publishes a tombstone for a key; `false` if there is nothing to remove, or nothing that could
+    /// be seen: that is what `is_visible` says of the record at a location.
     pub fn remove_key(
         &self,
         appender: &mut Appender,
         guard: &Guard,
         target: &Removal<'_>,
         durability: Durability,
+        is_visible: &dyn Fn(Location) -> Result<bool>,
     ) -> Result<bool> {
         let key = target.key;
+        let mut before = Word::NONE;
         loop {
             let seen = self.index(guard).lookup(key)?;
             match seen.word.kind() {
                 WordKind::Live => {}
                 WordKind::Tomb if durability == Durability::Synced => {
                     // Acknowledging on somebody else's tombstone: see that it lasts.
-                    let Some(found) = self.read(seen.word.location(), guard)? else { continue };
+                    let Some(found) = self.read(seen.word.location(), guard)? else {
+                        if seen.word == before {
+                            return Err(missing_segment(before.location()));
+                        }
+                        before = seen.word;
+                        continue;
+                    };
                     self.rely(&found)?;
                     self.vouch(&found, guard)?;
                     return Ok(false);
@@ -177,8 +185,10 @@ impl Engine {
             let sequence = self.run.control.draw_sequences(1);
             let header = Header::pending(target.kind, 0, sequence, target.digest);
             let batch = self.append_one(appender, target.body, &header)?;
+            // Asked as late as can be, so that it holds when the word moves.
+            let was_visible = is_visible(seen.word.location())?;
             if self.publish_one(appender, batch, guard, key, seen, target.kind)? {
-                return Ok(true);
+                return Ok(was_visible);
             }
         }
     }

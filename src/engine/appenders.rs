@@ -16,6 +16,7 @@ use crate::segment::Appender;
 use crate::sync::epoch::Guard;
 use crate::units::{GIB, KIB, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Synced operations up to this size share one appender.
@@ -27,10 +28,21 @@ pub struct Appenders {
     idle: Mutex<Vec<Appender>>,
     /// The appender that small synced operations share.
     pub group: Group,
-    /// Bytes of each segment that this process knows to be durable.
-    durable: Mutex<HashMap<u32, u64>>,
+    /// What this process knows of each segment's durability.
+    durable: Mutex<HashMap<u32, Known>>,
     /// The threads that hash large blobs.
     pub pool: OnceLock<Option<rayon::ThreadPool>>,
+}
+
+/// What is known of a segment's durability.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    /// What was appended below has been synced.
+    synced: u64,
+    /// And every record below was published or void before that. What a dead process left may be
+    /// named by the index without its state byte; so this stops where such a segment was taken up,
+    /// until `sync` has looked at it.
+    settled: u64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -56,16 +68,33 @@ impl Appenders {
         lock(&self.idle).extend(appenders);
     }
 
-    /// Bytes of a segment known to be durable.
+    fn known(&self, segment: u32) -> Known {
+        lock(&self.durable).get(&segment).copied().unwrap_or_default()
+    }
+
+    /// Bytes of a segment that have been synced after this process appended them.
+    pub fn synced_bytes(&self, segment: u32) -> u64 {
+        self.known(segment).synced
+    }
+
+    /// Bytes of a segment known to be durable, their state bytes as well.
     pub fn durable_bytes(&self, segment: u32) -> u64 {
-        lock(&self.durable).get(&segment).copied().unwrap_or(0)
+        self.known(segment).settled
     }
 
     /// Notes that a segment is durable up to `bytes`.
     pub fn note_durable(&self, segment: u32, bytes: u64) {
+        self.note_synced(segment, 0..bytes);
+    }
+
+    /// Notes that a range of a segment, in which every record was published or void, has been synced.
+    pub fn note_synced(&self, segment: u32, range: Range<u64>) {
         let mut durable = lock(&self.durable);
         let known = durable.entry(segment).or_default();
-        *known = bytes.max(*known);
+        known.synced = known.synced.max(range.end);
+        if known.settled >= range.start {
+            known.settled = known.settled.max(range.end);
+        }
     }
 
     /// Forgets the segments that are gone.
@@ -170,7 +199,7 @@ impl Engine {
         if let Err(error) = appender.sync() {
             return Err(self.abandon_segment(appender.number(), error, guard));
         }
-        self.appenders(guard).note_durable(appender.number(), appender.tail());
+        self.appenders(guard).note_synced(appender.number(), appender.own());
         Ok(())
     }
 }

@@ -64,6 +64,8 @@ impl Engine {
         }
         if let Some(at) = own.iter().position(|appender| appender.number() == segment) {
             self.sync_appender(&mut own[at], guard)?;
+            // What the index does not name of those before us, it never will: they are gone.
+            appenders.note_durable(segment, own[at].tail());
             // The point only saves the next recovery work; after a failed write the appender is given
             // up (segment/appender.rs, I4).
             if own[at].note_durable(settled.below, &self.run.control).is_err() {

@@ -260,7 +260,7 @@ fn no_record(location: Location) -> Error {
 }
 
 #[cold]
-fn missing_segment(location: Location) -> Error {
+pub fn missing_segment(location: Location) -> Error {
     Error::damaged(
         "a segment that the index names is missing",
         location.segment(),

@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::segment::{Appender, SEGMENTS_DIR};
 use crate::sync::epoch::Guard;
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The appender that small synced operations share.
@@ -34,10 +35,10 @@ impl Group {
         lock(&self.open).take()
     }
 
-    /// Tail of the segment if it is still the open one.
-    fn tail_of(&self, segment: u32) -> Option<u64> {
+    /// What has been appended to the segment, if it is still the open one.
+    fn own_of(&self, segment: u32) -> Option<Range<u64>> {
         let open = lock(&self.open);
-        open.as_ref().filter(|appender| appender.number() == segment).map(Appender::tail)
+        open.as_ref().filter(|appender| appender.number() == segment).map(Appender::own)
     }
 }
 
@@ -62,10 +63,10 @@ impl Engine {
         };
         self.settle_inherited(&mut appender, guard)?;
         let value = operation(&mut appender)?;
-        let (file, number, tail) = (appender.file().clone(), appender.number(), appender.tail());
+        let (file, number, own) = (appender.file().clone(), appender.number(), appender.own());
         *open = Some(appender);
         drop(open);
-        self.sync_group(group, guard, &*file, number, tail)?;
+        self.sync_group(group, guard, &*file, number, own)?;
         Ok(value)
     }
 
@@ -75,12 +76,12 @@ impl Engine {
         guard: &Guard,
         file: &dyn crate::disk::File,
         segment: u32,
-        tail: u64,
+        own: Range<u64>,
     ) -> Result<()> {
         let appenders = self.appenders(guard);
         let mut state = lock(&group.state);
         loop {
-            if appenders.durable_bytes(segment) >= tail {
+            if appenders.synced_bytes(segment) >= own.end {
                 return Ok(());
             }
             if state.failed.contains(&segment) {
@@ -97,7 +98,7 @@ impl Engine {
         }
         state.is_led = true;
         drop(state);
-        let covered = group.tail_of(segment).unwrap_or(tail);
+        let covered = group.own_of(segment).unwrap_or(own);
         let result = self.sync_segment(guard, file, segment, covered);
         let mut state = lock(&group.state);
         state.is_led = false;
@@ -117,15 +118,15 @@ impl Engine {
         guard: &Guard,
         file: &dyn crate::disk::File,
         segment: u32,
-        covered: u64,
+        covered: Range<u64>,
     ) -> Result<()> {
         let appenders = self.appenders(guard);
-        let is_first = appenders.durable_bytes(segment) == 0;
+        let is_first = appenders.synced_bytes(segment) == 0;
         file.sync_data()?;
         if is_first {
             self.disk().sync_dir(SEGMENTS_DIR)?;
         }
-        appenders.note_durable(segment, covered);
+        appenders.note_synced(segment, covered);
         Ok(())
     }
 }

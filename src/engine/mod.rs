@@ -9,6 +9,7 @@ mod group;
 mod threads;
 
 pub use engine::{
-    Durability, Engine, Found, LOCKS_PATH, Settings, Verify, is_sole_user, take_users_lock,
+    Durability, Engine, Found, LOCKS_PATH, Settings, Verify, is_sole_user, missing_segment,
+    take_users_lock,
 };
 pub use threads::default_threads;

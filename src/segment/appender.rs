@@ -21,6 +21,7 @@ use crate::format::record::{Kind, Place};
 use crate::format::segment::{HEAD_BYTES, Head};
 use crate::format::word::Location;
 use crate::units::{KIB, MIB, SEGMENT_BYTES_MAX};
+use std::ops::Range;
 use std::sync::Arc;
 use zerocopy::IntoBytes;
 
@@ -38,11 +39,13 @@ pub struct Appender {
     pub(super) file: Arc<dyn File>,
     pub(super) number: u32,
     pub(super) place: Place,
+    /// The tail when this process made the segment or took it up.
+    start: u64,
     /// First byte that belongs to no record.
     pub(super) tail: u64,
     /// Length of the file: what is reserved.
     pub(super) reserved: u64,
-    /// What stands below is known to be durable, and every record below it is published or void.
+    /// What stands below has been synced since it was appended.
     pub(super) durable: u64,
     /// What stands below was appended before this appender took the segment up, and not every record
     /// that the index names is known to be published.
@@ -77,6 +80,7 @@ impl Appender {
             files: files.clone(),
             file,
             number,
+            start: 0,
             tail: HEAD_BYTES,
             reserved: HEAD_BYTES,
             durable: 0,
@@ -100,6 +104,7 @@ impl Appender {
             files: files.clone(),
             file,
             number,
+            start: tail,
             tail,
             reserved,
             durable: 0,
@@ -137,6 +142,12 @@ impl Appender {
     /// First byte that belongs to no record.
     pub fn tail(&self) -> u64 {
         self.tail
+    }
+
+    /// What this process has appended: all of it published or void while no operation has the
+    /// appender.
+    pub fn own(&self) -> Range<u64> {
+        self.start..self.tail
     }
 
     /// Whether records of `bytes` fit before the segment reaches `target`. A fresh segment takes
