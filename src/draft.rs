@@ -11,7 +11,8 @@ use crate::format::record::{Kind, PIN_BYTES, record_bytes};
 use crate::format::refs::RefBody;
 use crate::id::BlobId;
 use crate::naming::{Expect, Naming};
-use crate::put::{Layout, Put, SMALL_BYTES_MAX, Written};
+use crate::put::{Put, SMALL_BYTES_MAX};
+use crate::put_large::{Layout, Written};
 use crate::refs::Refs;
 use crate::segment::Appender;
 use crate::stream::{Body, Hashed, hash_in_place};
@@ -98,7 +99,7 @@ impl Draft {
         map.keep_from_children()?;
         let hashed = Hashed { digest: [0; 32], chunks: Vec::new() };
         let written =
-            Written { appender: Some(appender), at, hashed, is_lone: true, is_linked: false };
+            Written { appender: Some(appender), at, hashed, is_lone: true, is_logged: false };
         Ok(Place::Segment { map, written: Box::new(written) })
     }
 

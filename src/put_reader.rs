@@ -10,7 +10,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hash::{ChunkDigest, ChunkHasher, blob_digest};
 use crate::id::HashAlgorithm;
 use crate::naming::Naming;
-use crate::put::{Layout, Put, Written};
+use crate::put::Put;
+use crate::put_large::{Layout, Written};
 use crate::segment::Appender;
 use crate::stream::{Body, Hashed, Pool, fill};
 use crate::sync::epoch::Guard;
@@ -52,7 +53,7 @@ impl Engine {
             at,
             hashed: Hashed { digest, chunks },
             is_lone: true,
-            is_linked: false,
+            is_logged: false,
         };
         match map.racy(written.at.body, len) {
             Some(body) => self.commit(guard, &mut written, Body::Racy(body), naming, durability),

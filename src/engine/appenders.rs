@@ -10,12 +10,12 @@
 #![forbid(unsafe_code)]
 
 use super::group::Group;
+use super::lasting::Lasting;
 use crate::engine::{Durability, Engine};
 use crate::error::Result;
 use crate::segment::Appender;
 use crate::sync::epoch::Guard;
 use crate::units::{GIB, KIB, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Synced operations up to this size share one appender.
@@ -27,8 +27,8 @@ pub struct Appenders {
     idle: Mutex<Vec<Appender>>,
     /// The appender that small synced operations share.
     pub group: Group,
-    /// Bytes of each segment that this process knows to be durable.
-    durable: Mutex<HashMap<u32, u64>>,
+    /// What this process knows to be durable.
+    pub lasting: Lasting,
     /// The threads that hash large blobs.
     pub pool: OnceLock<Option<rayon::ThreadPool>>,
 }
@@ -54,23 +54,6 @@ impl Appenders {
     /// Gives appenders back.
     pub fn give_back(&self, appenders: Vec<Appender>) {
         lock(&self.idle).extend(appenders);
-    }
-
-    /// Bytes of a segment known to be durable.
-    pub fn durable_bytes(&self, segment: u32) -> u64 {
-        lock(&self.durable).get(&segment).copied().unwrap_or(0)
-    }
-
-    /// Notes that a segment is durable up to `bytes`.
-    pub fn note_durable(&self, segment: u32, bytes: u64) {
-        let mut durable = lock(&self.durable);
-        let known = durable.entry(segment).or_default();
-        *known = bytes.max(*known);
-    }
-
-    /// Forgets the segments that are gone.
-    pub fn retain_durable(&self, is_present: impl Fn(u32) -> bool) {
-        lock(&self.durable).retain(|&segment, _| is_present(segment));
     }
 }
 
@@ -126,6 +109,10 @@ impl Engine {
         let appenders = self.appenders(guard);
         let target = self.segment_target();
         while let Some(appender) = appenders.pop_idle() {
+            if self.run.control.is_poisoned(appender.number()) {
+                // Somebody's fsync of it has failed; what it holds is moved by `sync`.
+                continue;
+            }
             if appender.fits(bytes, target) {
                 return Ok(appender);
             }
@@ -141,13 +128,15 @@ impl Engine {
     }
 
     /// Seals an appender's segment. Without `durable` nothing waits for the disk.
-    pub fn seal(&self, appender: Appender, guard: &Guard, durable: bool) -> Result<()> {
+    pub fn seal(&self, mut appender: Appender, guard: &Guard, durable: bool) -> Result<()> {
         let number = appender.number();
-        appender.seal(&self.run.control, durable, &|header, location| {
-            self.is_named(header, location, guard)
-        })?;
+        let sealed = appender.seal(&self.run.control, durable, &|header, location| {
+            self.judge(header, location, guard)
+        });
+        // Poisoned, if it comes to that, while nobody else can take it up.
+        self.or_abandon(number, sealed, guard)?;
         if durable {
-            self.appenders(guard).note_durable(number, u64::MAX);
+            self.appenders(guard).lasting.note_all(number);
         }
         Ok(())
     }
@@ -155,10 +144,10 @@ impl Engine {
     /// Makes an appender's records durable; on failure its segment is poisoned and its records are
     /// appended elsewhere.
     pub fn sync_appender(&self, appender: &mut Appender, guard: &Guard) -> Result<()> {
-        if let Err(error) = appender.sync() {
-            return Err(self.abandon_segment(appender.number(), error, guard));
-        }
-        self.appenders(guard).note_durable(appender.number(), appender.tail());
+        let number = appender.number();
+        self.or_abandon(number, appender.sync(), guard)?;
+        self.refuse_poisoned(number)?;
+        self.appenders(guard).lasting.note(number, appender.appended());
         Ok(())
     }
 }

@@ -14,6 +14,7 @@
 
 use super::batch::{Batch, Placed};
 use super::files::{Files, SEGMENTS_DIR, segment_path};
+use super::seal::{sync_data, sync_name};
 use crate::control::Control;
 use crate::disk::{File, LockKind, Reserve};
 use crate::error::{Error, ErrorKind, Result};
@@ -21,6 +22,7 @@ use crate::format::record::{Kind, Place};
 use crate::format::segment::{HEAD_BYTES, Head};
 use crate::format::word::Location;
 use crate::units::{KIB, MIB, SEGMENT_BYTES_MAX};
+use std::ops::Range;
 use std::sync::Arc;
 use zerocopy::IntoBytes;
 
@@ -38,11 +40,13 @@ pub struct Appender {
     pub(super) file: Arc<dyn File>,
     pub(super) number: u32,
     pub(super) place: Place,
+    /// Where it was taken up: records below are not of this appender's making.
+    pub(super) origin: u64,
     /// First byte that belongs to no record.
     pub(super) tail: u64,
     /// Length of the file: what is reserved.
     pub(super) reserved: u64,
-    /// What stands below is known to be durable, and every record below it is published or void.
+    /// What stands below is known to be durable.
     pub(super) durable: u64,
     pub(super) slot: Option<usize>,
     pub(super) hinted: u64,
@@ -74,6 +78,7 @@ impl Appender {
             files: files.clone(),
             file,
             number,
+            origin: 0,
             tail: HEAD_BYTES,
             reserved: HEAD_BYTES,
             durable: 0,
@@ -96,6 +101,7 @@ impl Appender {
             files: files.clone(),
             file,
             number,
+            origin: tail,
             tail,
             reserved,
             durable: 0,
@@ -132,6 +138,11 @@ impl Appender {
     /// First byte that belongs to no record.
     pub fn tail(&self) -> u64 {
         self.tail
+    }
+
+    /// The bytes that it has appended.
+    pub fn appended(&self) -> Range<u64> {
+        self.origin..self.tail
     }
 
     /// Whether records of `bytes` fit before the segment reaches `target`. A fresh segment takes
@@ -222,21 +233,23 @@ impl Appender {
     }
 
     /// Makes everything appended durable, and the segment's name the first time.
+    ///
+    /// # Errors
+    /// `SyncFailed`: the segment is to be poisoned before the appender is dropped.
     pub fn sync(&mut self) -> Result<()> {
-        let tail = self.tail;
-        self.file.sync_data()?;
+        sync_data(&*self.file)?;
         if self.durable == 0 {
-            self.files.disk.sync_dir(SEGMENTS_DIR)?;
+            sync_name(&self.files)?;
         }
-        self.durable = tail;
+        self.durable = self.tail;
         Ok(())
     }
 
-    /// Notes in the segment that all below `durable` is: recovery need not verify it.
-    pub fn note_durable(&mut self, durable: u64, control: &Control) -> Result<()> {
+    /// Notes in the segment what is durable: recovery need not verify it.
+    pub fn note_durable(&mut self, control: &Control) -> Result<()> {
         let mut batch = self.batch();
         let mut digest = [0; 32];
-        digest[..8].copy_from_slice(&durable.to_le_bytes());
+        digest[..8].copy_from_slice(&self.durable.to_le_bytes());
         batch.push(Kind::DurablePoint, &[], 0, digest);
         let appended = self.append(&batch, control);
         self.recycle(batch);

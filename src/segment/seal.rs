@@ -2,19 +2,22 @@
 //!
 //! I1  Only who has the appender seals, and after its last publish; so a record of a sealed segment
 //!     that the index does not name will never be named.
-//! I2  The footer says how much was durable before it was written; above that it proves nothing.
-//! I3  The file is cut to its records before the footer goes behind them, never below one.
+//! I2  Of a record of a sealed segment that the index has ever named, the state byte is set, or that
+//!     of a later record of its key is.
+//! I3  The footer says how much was durable before it was written; above that it proves nothing.
+//! I4  The file is cut to its records before the footer goes behind them, never below one.
 //!
 //! Death: after the cut, an open segment without reserved space; inside the footer, bytes that are no
 //! record, which the next appender passes over.
 #![forbid(unsafe_code)]
 
 use super::appender::Appender;
+use super::blocks::{Blocks, FileBlocks};
 use super::files::{Files, SEGMENTS_DIR, segment_path};
 use super::read::{end_of, walk};
 use crate::control::Control;
 use crate::disk::{Access, File};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Header, Kind, STATE_OFFSET, State};
 use crate::format::segment::{ENTRY_BYTES, Entry, Trailer};
 use crate::format::word::Location;
@@ -23,16 +26,18 @@ use zerocopy::IntoBytes;
 /// Mode of a segment that nobody writes to any more.
 const MODE_FINISHED: u32 = 0o400;
 
+/// What whoever seals says about a pending record: whether the index names it. Where another record of
+/// its key has come instead, that one's state byte is set.
+pub type Judge<'a> = &'a dyn Fn(&Header, Location) -> Result<bool>;
+
 impl Appender {
-    /// Seals the segment. `is_named` tells whether the index names the record at a location.
+    /// Seals the segment; nothing may be appended any more, also after an error.
     ///
     /// With `durable`, all of it is made durable first and the footer proves it.
-    pub fn seal(
-        mut self,
-        control: &Control,
-        durable: bool,
-        is_named: &dyn Fn(&Header, Location) -> Result<bool>,
-    ) -> Result<()> {
+    ///
+    /// # Errors
+    /// `SyncFailed` when an fsync failed: the segment is to be poisoned before the appender is dropped.
+    pub fn seal(&mut self, control: &Control, durable: bool, is_named: Judge<'_>) -> Result<()> {
         let mut entries = self.list()?;
         self.publish_named(&mut entries, is_named)?;
         if durable {
@@ -53,11 +58,7 @@ impl Appender {
         Ok(walk(&map, &self.files, self.number, 0).0)
     }
 
-    fn publish_named(
-        &self,
-        entries: &mut [Entry],
-        is_named: &dyn Fn(&Header, Location) -> Result<bool>,
-    ) -> Result<()> {
+    fn publish_named(&self, entries: &mut [Entry], is_named: Judge<'_>) -> Result<()> {
         for entry in entries {
             let Some(header) = entry.header() else { continue };
             let location = self.location(entry.offset())?;
@@ -80,38 +81,65 @@ impl Appender {
     }
 }
 
+/// fdatasync, whose failure is an error of its own kind: it must not be tried again.
+pub fn sync_data(file: &dyn File) -> Result<()> {
+    file.sync_data().map_err(|error| {
+        Error::new(ErrorKind::SyncFailed, "the medium did not take what was written").found(error)
+    })
+}
+
+/// The same for the names of the segments.
+pub fn sync_name(files: &Files) -> Result<()> {
+    files.disk.sync_dir(SEGMENTS_DIR).map_err(|error| {
+        Error::new(ErrorKind::SyncFailed, "the medium did not take the name of a segment")
+            .found(error)
+    })
+}
+
 /// Makes a sealed segment durable and says so behind its trailer; `false` if it is not sealed.
+///
+/// # Errors
+/// `SyncFailed` when the fsync failed: the segment is to be poisoned.
 pub fn confirm_sealed(files: &Files, number: u32) -> Result<bool> {
     let Some(file) = files.open(number, Access::Read)? else { return Ok(true) };
-    let map = file.map(file.len()?, Access::Read)?;
-    match end_of(&map, files, number) {
-        None => Ok(false),
-        Some(end) if end.is_confirmed => Ok(true),
-        Some(_) => {
-            drop(file);
-            let Some(file) = files.open(number, Access::Write)? else { return Ok(true) };
-            confirm(files, number, &*file)?;
-            Ok(true)
-        }
+    match end_of(&FileBlocks::new(&*file)?, files, number) {
+        None => return Ok(false),
+        Some(end) if end.is_confirmed => return Ok(true),
+        Some(_) => {}
     }
+    match files.open(number, Access::Write) {
+        Ok(Some(file)) => confirm(files, number, &*file)?,
+        Ok(None) => {}
+        // Somebody else has just finished it.
+        Err(error) if error.kind() == ErrorKind::Permission => sync_data(&*file)?,
+        Err(error) => return Err(error),
+    }
+    Ok(true)
+}
+
+/// Makes a sealed segment and its name durable, and tries to say so in it: without that a recovery
+/// verifies what it would otherwise believe.
+fn confirm(files: &Files, number: u32, file: &dyn File) -> Result<()> {
+    sync_data(file)?;
+    sync_name(files)?;
+    let _ = note_confirmed(files, number, file);
+    Ok(())
 }
 
 /// Writes the durable point behind the trailer of a sealed segment that has been synced. Two who do
 /// it at once write the same bytes to the same place.
-fn confirm(files: &Files, number: u32, file: &dyn File) -> Result<()> {
-    file.sync_data()?;
-    let map = file.map(file.len()?, Access::Read)?;
-    let Some(end) = end_of(&map, files, number) else {
-        return Err(Error::damaged("a sealed segment has lost its trailer", number, map.len())
+fn note_confirmed(files: &Files, number: u32, file: &dyn File) -> Result<()> {
+    let blocks = FileBlocks::new(file)?;
+    let Some(end) = end_of(&blocks, files, number) else {
+        return Err(Error::damaged("a sealed segment has lost its trailer", number, blocks.len())
             .path(segment_path(number)));
     };
     if !end.is_confirmed {
-        let at = map.len();
+        let at = blocks.len();
         let mut digest = [0; 32];
         digest[..8].copy_from_slice(&at.to_le_bytes());
         let point = Header::pending(Kind::DurablePoint, 0, 0, digest);
         file.write_at(&point.encode(files.place(number), at), at)?;
     }
-    files.disk.sync_dir(SEGMENTS_DIR)?;
     file.set_mode(MODE_FINISHED)
 }
