@@ -98,9 +98,8 @@ impl Draft {
         let mut map = appender.file().map(at.body + len, Access::Write)?;
         map.keep_from_children()?;
         let hashed = Hashed { digest: [0; 32], chunks: Vec::new() };
-        let written =
-            Written { appender: Some(appender), at, hashed, is_lone: true, is_logged: false };
-        Ok(Place::Segment { map, written: Box::new(written) })
+        let written = Box::new(Written::new(appender, at, hashed, true));
+        Ok(Place::Segment { map, written })
     }
 
     /// Fills in a header that is not handed out.
@@ -220,14 +219,23 @@ impl Draft {
     fn commit_named(mut self, naming: &Naming<'_>) -> Result<BlobId, CommitError> {
         match self.try_commit(naming) {
             Ok(put) => Ok(put.id),
-            Err(error) => {
-                if let Place::Segment { map, .. } = &mut self.place {
-                    // Without it the draft could not be written again; that is told by its next store.
-                    let _ = map.protect(Access::Write);
-                }
-                Err(CommitError { draft: self, error })
-            }
+            Err(error) => Err(CommitError { draft: self.writable_again(), error }),
         }
+    }
+
+    /// The draft after a commit that failed. Where its record may be in the index already the bytes in
+    /// the segment are the store's, for ever: the draft goes on with a copy. (A forked child has nothing
+    /// to go on with.)
+    fn writable_again(mut self) -> Self {
+        if self.refuse_child().is_ok()
+            && let Place::Segment { map, written } = &mut self.place
+            && (written.is_exposed || map.protect(Access::Write).is_err())
+        {
+            let mut blocks = vec![Block([0; 64]); self.len.div_ceil(64)];
+            blocks.as_mut_bytes()[..self.len].copy_from_slice(self.all());
+            self.place = Place::Heap(blocks);
+        }
+        self
     }
 
     /// A forked child does not have the draft's memory.

@@ -155,7 +155,7 @@ impl Engine {
         let key = naming.key(self, std::slice::from_ref(id));
         let Some((seen, pin)) = self.find(key, guard)? else { return Ok(None) };
         let Some((_, blob)) = self.find_blob(id, guard)? else { return Ok(None) };
-        let is_pin = pin.header.kind == Kind::Pin && pin.header.is_of(id.padded());
+        let is_pin = pin.header.kind == Kind::Pin && pin.header.digest == *id.padded();
         if !is_pin || !self.is_held(seen.word) {
             return Ok(None);
         }
@@ -174,7 +174,7 @@ impl Engine {
     /// `IdCollision` if they differ, `Damaged` if the blob is not what its id says.
     pub fn compare(&self, guard: &Guard, id: &BlobId, body: Body<'_>) -> Result<()> {
         let Some((_, found)) = self.find(id.key(), guard)? else { return Ok(()) };
-        if found.header.kind != Kind::Blob || !found.header.is_of(id.padded()) {
+        if found.header.kind != Kind::Blob || found.header.digest != *id.padded() {
             return Err(self.collision(guard, id, &found));
         }
         match body {

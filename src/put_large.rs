@@ -32,8 +32,15 @@ pub struct Written {
     pub hashed: Hashed,
     /// Whether the segment is for this blob alone.
     pub is_lone: bool,
-    /// Whether its header has been written: it may have been named, and is never written again.
-    pub is_logged: bool,
+    /// Whether its header is in the log: the index may name it, and it is never written again.
+    pub is_exposed: bool,
+}
+
+impl Written {
+    /// A body that has been written.
+    pub fn new(appender: Appender, at: Layout, hashed: Hashed, is_lone: bool) -> Self {
+        Self { appender: Some(appender), at, hashed, is_lone, is_exposed: false }
+    }
 }
 
 /// Where the parts of a large put stand.
@@ -89,8 +96,7 @@ impl Engine {
             }
             other => other?,
         };
-        let mut written =
-            Written { appender: Some(appender), at, hashed, is_lone, is_logged: false };
+        let mut written = Written::new(appender, at, hashed, is_lone);
         self.try_commit(guard, &mut written, naming, durability)
     }
 
@@ -145,16 +151,16 @@ impl Engine {
         let view = View::new(self, guard, durability);
         let name = naming.key(self, std::slice::from_ref(id));
         let mut pair = Pair::look(view.index(), id.key(), name)?;
-        let (is_lone, is_logged) = (written.is_lone, &mut written.is_logged);
+        let (is_lone, is_exposed) = (written.is_lone, &mut written.is_exposed);
         let body =
-            InPlace { id, naming, at: written.at, hashed: &written.hashed, is_lone, is_logged };
+            InPlace { id, naming, at: written.at, hashed: &written.hashed, is_lone, is_exposed };
         let put = protocol::put(
             &mut Op::new(view, appender, body),
             std::slice::from_mut(&mut pair),
         );
         if let Err(error) = put {
             // What may have been named must stay as it is: another attempt writes its bytes elsewhere.
-            if written.is_logged {
+            if written.is_exposed {
                 written.appender = None;
             }
             return Err(error);
@@ -185,7 +191,7 @@ impl Engine {
     /// with a segment that never had a name.
     fn finish(&self, guard: &Guard, written: &mut Written, durability: Durability) -> Result<()> {
         let Some(mut appender) = written.appender.take() else { return Ok(()) };
-        match (written.is_lone, written.is_logged) {
+        match (written.is_lone, written.is_exposed) {
             (true, true) => return self.seal(appender, guard, durability == Durability::Synced),
             (true, false) => return Ok(()),
             (false, true) if durability == Durability::Synced => {
@@ -200,7 +206,7 @@ impl Engine {
     /// Compares a body that has just been written with the blob that has its id.
     fn compare_written(&self, guard: &Guard, id: &BlobId, written: &Written) -> Result<()> {
         let Some((_, found)) = self.find(id.key(), guard)? else { return Ok(()) };
-        let is_blob = found.header.kind == Kind::Blob && found.header.is_of(id.padded());
+        let is_blob = found.header.kind == Kind::Blob && found.header.digest == *id.padded();
         let stored = found.bytes(guard).filter(|_| is_blob);
         let stored = stored.filter(|stored| stored.len() as u64 == written.at.len);
         let Some(stored) = stored else { return Err(self.collision(guard, id, &found)) };
@@ -227,7 +233,7 @@ struct InPlace<'a> {
     at: Layout,
     hashed: &'a Hashed,
     is_lone: bool,
-    is_logged: &'a mut bool,
+    is_exposed: &'a mut bool,
 }
 
 impl PairLog for Op<'_, InPlace<'_>> {
@@ -251,7 +257,7 @@ impl PairLog for Op<'_, InPlace<'_>> {
             batch.push(record.kind, &record.body, first + 1, record.digest);
             batch.push_header(Kind::Blob, at.len, first, *id.padded());
         }
-        *self.what.is_logged = true;
+        *self.what.is_exposed = true;
         self.appender.file().write_at(batch.bytes(), batch.start())?;
         let end = at.end(engine.files.digest_bytes());
         self.appender.advance(batch.records().last(), end, &engine.run.control);

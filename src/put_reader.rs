@@ -48,13 +48,7 @@ impl Engine {
         appender.reserve_to(at.end(self.files.digest_bytes()))?;
         let digest = blob_digest(self.superblock.hash, len, &chunks);
         let map = appender.file().map(at.body + len, Access::Read)?;
-        let mut written = Written {
-            appender: Some(appender),
-            at,
-            hashed: Hashed { digest, chunks },
-            is_lone: true,
-            is_logged: false,
-        };
+        let mut written = Written::new(appender, at, Hashed { digest, chunks }, true);
         match map.racy(written.at.body, len) {
             Some(body) => self.commit(guard, &mut written, Body::Racy(body), naming, durability),
             None => {

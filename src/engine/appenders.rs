@@ -12,7 +12,7 @@
 use super::group::Group;
 use super::lasting::Lasting;
 use crate::engine::{Durability, Engine};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::segment::Appender;
 use crate::sync::epoch::Guard;
 use crate::units::{GIB, KIB, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
@@ -128,17 +128,25 @@ impl Engine {
     }
 
     /// Seals an appender's segment. Without `durable` nothing waits for the disk.
+    ///
+    /// A footer only makes a segment quicker to read: where it cannot be written the segment stays as
+    /// it is and is sealed by the next recovery, and whoever needs another one goes on. That its
+    /// records are not durable is an error.
     pub fn seal(&self, mut appender: Appender, guard: &Guard, durable: bool) -> Result<()> {
         let number = appender.number();
         let sealed = appender.seal(&self.run.control, durable, &|header, location| {
             self.judge(header, location, guard)
         });
         // Poisoned, if it comes to that, while nobody else can take it up.
-        self.or_abandon(number, sealed, guard)?;
-        if durable {
-            self.appenders(guard).lasting.note_all(number);
+        match self.or_abandon(number, sealed, guard) {
+            Err(error) if error.kind() == ErrorKind::SyncFailed => Err(error),
+            Err(_) if durable => self.sync_appender(&mut appender, guard),
+            Ok(()) if durable => {
+                self.appenders(guard).lasting.note_all(number);
+                Ok(())
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Makes an appender's records durable; on failure its segment is poisoned and its records are

@@ -121,6 +121,7 @@ impl Engine {
                 below = record.end;
             }
         }
+        blocks.check()?;
         Ok(if is_changed { Settled::Below(below) } else { Settled::Unchanged })
     }
 
@@ -247,6 +248,7 @@ impl Engine {
                 moving.take(&record)?;
             }
         }
+        blocks.check()?;
         moving.finish()
     }
 }

@@ -170,7 +170,7 @@ impl Engine {
     /// The record at a location that `word` names, read through the mapping.
     ///
     /// `None` if its segment is gone: then the word has changed, or is about to be found wanting.
-    #[inline(always)]
+    #[inline]
     pub fn read<'g>(&self, location: Location, guard: &'g Guard) -> Result<Option<Found<'g>>> {
         let offset = location.offset();
         let Some(mapped) = self.segments.get(location.segment(), offset + 64, guard)? else {
@@ -188,7 +188,7 @@ impl Engine {
     }
 
     /// The record that `word` names, if it is live; looks again while the word moves.
-    #[inline(always)]
+    #[inline]
     pub fn find<'g>(&self, key: Key, guard: &'g Guard) -> Result<Option<(Seen, Found<'g>)>> {
         let mut before = Word::NONE;
         loop {
@@ -208,7 +208,7 @@ impl Engine {
     }
 
     /// The live record of a blob, its digest checked.
-    #[inline(always)]
+    #[inline]
     pub fn find_blob<'g>(
         &self,
         id: &BlobId,
@@ -218,7 +218,7 @@ impl Engine {
             return Ok(None);
         }
         let Some((word, found)) = self.find(id.key(), guard)? else { return Ok(None) };
-        if !found.header.is_of(id.padded()) || found.header.kind != Kind::Blob {
+        if found.header.digest != *id.padded() || found.header.kind != Kind::Blob {
             // 128 bits agree and the rest does not: another blob has this key.
             return Ok(None);
         }

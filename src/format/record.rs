@@ -184,10 +184,8 @@ impl Header {
         let [magic, kind, state, align_log2, encoding] =
             [0, 32, 40, 48, 56].map(|shift| words[0] >> shift);
         let [kind, state, align_log2] = [kind as u8, state as u8, align_log2 as u8];
-        let mut summed = *words;
-        summed[0] &= !(0xff << (8 * STATE_OFFSET));
-        let checksum = std::mem::take(&mut summed[7]);
-        if magic as u32 != MAGIC || checksum != xxh3_of_block(&summed, place.seed(offset)) {
+        let checksum = xxh3_of_block(&summed(words), place.seed(offset));
+        if magic as u32 != MAGIC || words[7] != checksum {
             return None;
         }
         let body_len = words[1];
@@ -205,7 +203,8 @@ impl Header {
         })
     }
 
-    /// The length of the body, if these words are the valid header of the blob with this digest.
+    /// The length of the body, if these words are the valid header of the blob with this digest: what
+    /// [`Header::from_words`] and a comparison find, without taking the header apart.
     #[inline(always)]
     pub fn blob_body_len(
         words: &[u64; 8],
@@ -213,16 +212,17 @@ impl Header {
         offset: u64,
         digest: &[u8; 32],
     ) -> Option<u64> {
-        let header = Self::from_words(words, place, offset)?;
-        (header.kind == Kind::Blob && header.is_of(digest)).then_some(header.body_len)
-    }
-
-    /// Whether it carries this digest. By words, as they were loaded.
-    #[inline]
-    pub fn is_of(&self, digest: &[u8; 32]) -> bool {
-        let ours: [U64; 4] = zerocopy::transmute!(self.digest);
-        let theirs: [U64; 4] = zerocopy::transmute!(*digest);
-        ours.iter().zip(&theirs).fold(0, |differ, (a, b)| differ | (a.get() ^ b.get())) == 0
+        /// Magic, a blob, any state, any alignment, encoding 0.
+        const FIRST_WORD: u64 = MAGIC as u64 | (Kind::Blob as u64) << 32;
+        let [first, body_len, _, digest_words @ .., checksum] = *words;
+        let digest: [U64; 4] = zerocopy::transmute!(*digest);
+        let other = digest.iter().zip(digest_words).fold(0, |or, (a, b)| or | (a.get() ^ b));
+        let is_blob = first & 0xFF00_00FF_FFFF_FFFF == FIRST_WORD
+            && State::from_code((first >> 40) as u8).is_some()
+            && other == 0
+            && body_len <= BODY_BYTES_MAX
+            && xxh3_of_block(&summed(words), place.seed(offset)) == checksum;
+        is_blob.then_some(body_len)
     }
 
     /// Where a record with this header stands behind one that ends at `end`.
@@ -236,6 +236,15 @@ impl Header {
     pub fn record_bytes(&self, digest_bytes: u64) -> u64 {
         record_bytes(self.kind, self.body_len, digest_bytes)
     }
+}
+
+/// What the checksum is over: all but the state byte and itself.
+#[inline]
+fn summed(words: &[u64; 8]) -> [u64; 8] {
+    let [first, rest @ .., _] = *words;
+    let state = 0xFF << (8 * STATE_OFFSET);
+    let [a, b, c, d, e, f] = rest;
+    [first & !state, a, b, c, d, e, f, 0]
 }
 
 /// XXH3-64 of a block of 64 bytes that is in registers: what the algorithm does for 17 to 128 bytes.

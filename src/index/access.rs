@@ -176,7 +176,7 @@ impl<T: Tables> Index<T> {
     }
 
     #[cold]
-    pub(super) fn moved_on(&self, from: Root) -> Result<Root> {
+    fn moved_on(&self, from: Root) -> Result<Root> {
         let now = self.tables.root_load();
         if now == from {
             return Err(damaged("the index is at odds with its root")
@@ -198,7 +198,7 @@ impl<T: Tables> Index<T> {
         self.table(root, root.generation().wrapping_add(1), root.log2_next())
     }
 
-    #[inline(always)]
+    #[inline]
     fn table(&self, root: Root, generation: u32, log2: u32) -> Step<Table<'_, T::Words>> {
         let accept = |words: &T::Words| {
             let same = self.tables.root_load() == root || cfg!(bug = "no-root-check");

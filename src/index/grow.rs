@@ -34,6 +34,15 @@ const LONG_PROBE: usize = 64;
 /// Buckets looked at to decide whether dead words are worth a growth of equal size.
 const SAMPLES: usize = 64;
 
+/// How large the next table is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Size {
+    /// As the current one, to shed dead words.
+    Same,
+    /// Twice as large.
+    Twice,
+}
+
 /// A growth under way, as a root that is MIGRATING names it.
 pub(super) struct Growth<'i, T: Tables> {
     index: &'i Index<T>,
@@ -54,14 +63,14 @@ impl<W: Words> Table<'_, W> {
         used > self.limit() && (used - self.limit() - 1).is_multiple_of((self.slots() / 128).max(1))
     }
 
-    /// The binary logarithm of the size to grow to.
-    fn next_log2(self) -> u32 {
+    /// The size to grow to.
+    fn next_size(self) -> Size {
         let step = (self.buckets() / SAMPLES).max(1);
         let kept: usize =
             (0..self.buckets()).step_by(step).map(|bucket| self.kept_in(bucket)).sum();
         let slots = self.buckets().div_ceil(step) * SLOTS;
         // Half of the limit: what is left is worth at least as many inserts as there are copies.
-        self.log2() + u32::from(kept * 20 > slots * 7)
+        if kept * 20 > slots * 7 { Size::Twice } else { Size::Same }
     }
 }
 
@@ -112,13 +121,14 @@ impl<T: Tables> Index<T> {
     /// Begins the growth of the table that `root`, which is stable, names.
     pub(super) fn begin_growth(&self, root: Root) -> Result<bool> {
         match self.current(root) {
-            Ok(current) => self.begin_growth_to(root, current.next_log2()),
+            Ok(current) => self.begin_growth_to(root, current.next_size()),
             Err(Stop::StartOver) => Ok(false),
             Err(Stop::Failed(error)) => Err(error),
         }
     }
 
-    pub(super) fn begin_growth_to(&self, root: Root, log2: u32) -> Result<bool> {
+    pub(super) fn begin_growth_to(&self, root: Root, size: Size) -> Result<bool> {
+        let log2 = root.log2() + u32::from(size == Size::Twice);
         let Some(generation) = root.generation().checked_add(1).filter(|_| log2 <= LOG2_MAX) else {
             return Err(Error::new(ErrorKind::IndexFull, "the index has its largest size")
                 .found(format!("{root:?}"))
@@ -251,7 +261,9 @@ impl<T: Tables> Growth<'_, T> {
     /// Sees to it that the buckets after `low` are moved, says so, and flips the root behind the last.
     fn verify(&self, low: usize) -> Step<usize> {
         let end = (low + VERIFIED).min(self.current.buckets());
-        (low..end).try_for_each(|bucket| self.help(bucket))?;
+        if !cfg!(bug = "low-unverified") {
+            (low..end).try_for_each(|bucket| self.help(bucket))?;
+        }
         if low < end {
             let _ = self.next.words().compare_exchange(LOW_WORD, low as u64, end as u64);
         }

@@ -16,3 +16,11 @@ pub use access::{Index, Stats, Tables};
 pub use layout::{HEADER_WORDS, canonical, header, table_words};
 pub use read::Seen;
 pub use scan::Cursor;
+
+/// What the index is made of, for who runs it without a store.
+#[doc(hidden)]
+pub use crate::{
+    format::word::{Location, Root, Word},
+    id::Key,
+    sync::Words,
+};

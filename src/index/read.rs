@@ -64,16 +64,10 @@ impl<T: Tables> Index<T> {
     ///
     /// # Errors
     /// Those of opening a table, once per growth; `Damaged` if the index contradicts itself.
-    #[inline(always)]
+    #[inline]
     pub fn lookup(&self, key: Key) -> Result<Seen> {
         let key = canonical(key);
-        // The first step stands here and not in a loop, so that all of it is inlined: what a function
-        // of its own returns goes through memory, which costs more than the probe.
-        let root = self.tables.root_load();
-        match self.look(root, key) {
-            Ok(seen) => Ok(seen),
-            Err(stop) => self.look_again(root, key, stop),
-        }
+        self.attempt(|root| self.look(root, key))
     }
 
     /// The live word of `key`, if one look at the current table finds it; `None` says nothing. It is
@@ -85,26 +79,13 @@ impl<T: Tables> Index<T> {
         if root.is_migrating() {
             return None;
         }
-        let (table, key) = (self.current(root).ok()?, canonical(key));
-        // Which slot it is cannot be foretold: the line of the words is wanted together with the keys'.
-        table.prefetch(key);
-        let Find::At(at) = table.find(key) else { return None };
+        let table = self.current(root).ok()?;
+        let Find::At(at) = table.find(canonical(key)) else { return None };
         let word = Word(table.words().load(at));
         (word.is_live() && !word.has(Word::FROZEN)).then_some(word)
     }
 
-    #[cold]
-    fn look_again(&self, root: Root, key: Key, stop: Stop) -> Result<Seen> {
-        match stop {
-            Stop::Failed(error) => Err(error),
-            Stop::StartOver => {
-                self.moved_on(root)?;
-                self.attempt(|root| self.look(root, key))
-            }
-        }
-    }
-
-    #[inline(always)]
+    #[inline]
     fn look(&self, root: Root, key: Key) -> Step<Seen> {
         if root.is_migrating() {
             return self.look_in_both(root, key);
@@ -115,7 +96,6 @@ impl<T: Tables> Index<T> {
         }
     }
 
-    #[inline(never)]
     fn look_in_both(&self, root: Root, key: Key) -> Step<Seen> {
         let (generation, epoch) = (root.generation(), epoch(root));
         let next = || Step::Ok(sight(self.next(root)?, generation.wrapping_add(1), epoch, key));
@@ -164,11 +144,17 @@ impl<T: Tables> Index<T> {
 }
 
 /// The word of `key` in one table; `None` if there is none, or none that will be kept.
-#[inline(always)]
+#[inline]
 fn sight<W: Words>(table: Table<'_, W>, generation: u32, epoch: u32, key: Key) -> Option<Seen> {
     let Find::At(at) = table.find(key) else { return None };
     let raw = Word(table.words().load(at));
-    let dropped = raw.has(Word::FROZEN) && raw.kind() == WordKind::Dead;
+    let dropped = is_dropped(raw) && !cfg!(bug = "frozen-dead");
     let seen = || Seen::at(raw.thawed(), at, generation, epoch);
     (raw.kind() != WordKind::None && !dropped).then(seen)
+}
+
+/// Whether the next table gets nothing of this word.
+#[inline]
+pub(super) fn is_dropped(raw: Word) -> bool {
+    raw.has(Word::FROZEN) && raw.kind() == WordKind::Dead
 }

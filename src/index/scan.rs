@@ -10,6 +10,7 @@
 
 use super::access::{Index, Step, Stop, Tables};
 use super::layout::{home, next_position};
+use super::read::is_dropped;
 use super::table::Table;
 use crate::error::Result;
 use crate::format::word::{Root, Word, WordKind};
@@ -106,9 +107,8 @@ fn visit_home<W: Words>(
 }
 
 fn add(found: &mut Vec<(Key, Word)>, since: usize, key: Key, raw: Word) {
-    let dropped = raw.has(Word::FROZEN) && raw.kind() == WordKind::Dead;
     let is_known = || found[since..].iter().any(|(known, _)| *known == key);
-    if raw.kind() != WordKind::None && !dropped && !is_known() {
+    if raw.kind() != WordKind::None && !is_dropped(raw) && !is_known() {
         found.push((key, raw.thawed()));
     }
 }

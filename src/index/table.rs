@@ -154,8 +154,8 @@ impl<'t, W: Words> Table<'t, W> {
     /// All buckets, from one on, with wrap-around.
     #[inline]
     fn path(self, from: usize) -> impl Iterator<Item = usize> {
-        let buckets = self.buckets();
-        (0..buckets).map(move |distance| (from + distance) & (buckets - 1))
+        let mask = self.buckets() - 1;
+        (0..=mask).map(move |distance| (from + distance) & mask)
     }
 
     /// All buckets in the order in which `key` looks for a slot.
@@ -173,7 +173,7 @@ impl<'t, W: Words> Table<'t, W> {
     }
 
     /// The slot of `key`.
-    #[inline(always)]
+    #[inline]
     pub fn find(self, key: Key) -> Find {
         for bucket in self.path_of(key) {
             for slot in 0..SLOTS {

@@ -7,8 +7,8 @@
 #![forbid(unsafe_code)]
 
 use crate::disk::{File, Map};
-use crate::error::Result;
-use std::cell::RefCell;
+use crate::error::{Error, Result};
+use std::cell::{Cell, RefCell};
 
 /// Bytes read at a time.
 const WINDOW_BYTES: usize = 64 << 10;
@@ -35,11 +35,13 @@ impl Blocks for Map {
     }
 }
 
-/// A file that may be cut while it is read.
+/// A file that may be cut while it is read. What cannot be read reads as not there:
+/// [`FileBlocks::check`] tells, and must be asked before anything is concluded from what was not found.
 pub struct FileBlocks<'f> {
     file: &'f dyn File,
     len: u64,
     window: RefCell<Window>,
+    failed: Cell<Option<Error>>,
 }
 
 /// A stretch of the file; a walk goes forward.
@@ -59,7 +61,19 @@ impl<'f> FileBlocks<'f> {
     /// The file as long as it is now.
     pub fn new(file: &'f dyn File) -> Result<Self> {
         let window = RefCell::new(Window { start: 0, bytes: Vec::new() });
-        Ok(Self { file, len: file.len()?, window })
+        Ok(Self { file, len: file.len()?, window, failed: Cell::new(None) })
+    }
+
+    /// The error, if anything could not be read.
+    pub fn check(&self) -> Result<()> {
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    fn read_at(&self, out: &mut [u8], offset: u64) -> usize {
+        self.file.read_at(out, offset).unwrap_or_else(|error| {
+            self.failed.set(Some(error));
+            0
+        })
     }
 
     /// Forgets what has been read: the file may say something else now.
@@ -83,14 +97,13 @@ impl Blocks for FileBlocks<'_> {
         }
         window.bytes.resize(WINDOW_BYTES, 0);
         window.start = offset;
-        // What cannot be read holds no record; whoever needs one that is there gets the error.
-        let read = self.file.read_at(&mut window.bytes, offset).unwrap_or(0);
+        let read = self.read_at(&mut window.bytes, offset);
         window.bytes.truncate(read);
         window.get(offset)
     }
 
     fn copy_to(&self, offset: u64, out: &mut [u8]) -> bool {
-        self.file.read_at(out, offset).is_ok_and(|read| read == out.len())
+        self.read_at(out, offset) == out.len()
     }
 }
 

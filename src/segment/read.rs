@@ -90,6 +90,7 @@ pub fn read_facts(files: &Files, number: u32) -> Result<Option<Facts>> {
         (Some(records), Some(end)) => (records, end.durable),
         _ => walk(&blocks, files, number, 0),
     };
+    blocks.check()?;
     let is_mapped = |entry: &Entry| entry.end(files.digest_bytes()).is_some_and(|e| e <= map.len());
     records.retain(is_mapped);
     Ok(Some(Facts { number, map, records, is_sealed, durable }))

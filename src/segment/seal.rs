@@ -31,30 +31,34 @@ const MODE_FINISHED: u32 = 0o400;
 pub type Judge<'a> = &'a dyn Fn(&Header, Location) -> Result<bool>;
 
 impl Appender {
-    /// Seals the segment; nothing may be appended any more, also after an error.
+    /// Seals the segment; nothing may be appended any more, and nobody takes it up again, also after
+    /// an error.
     ///
     /// With `durable`, all of it is made durable first and the footer proves it.
     ///
     /// # Errors
     /// `SyncFailed` when an fsync failed: the segment is to be poisoned before the appender is dropped.
     pub fn seal(&mut self, control: &Control, durable: bool, is_named: Judge<'_>) -> Result<()> {
+        let sealed = self.try_seal(durable, is_named);
+        if let Some(slot) = self.slot.take() {
+            control.forget_open(slot, self.number);
+        }
+        sealed?;
+        if durable { confirm(&self.files, self.number, &*self.file) } else { Ok(()) }
+    }
+
+    fn try_seal(&mut self, durable: bool, is_named: Judge<'_>) -> Result<()> {
         let mut entries = self.list()?;
         self.publish_named(&mut entries, is_named)?;
         if durable {
             self.sync()?;
         }
-        self.write_footer(&entries)?;
-        if let Some(slot) = self.slot.take() {
-            control.forget_open(slot, self.number);
-        }
-        if durable {
-            confirm(&self.files, self.number, &*self.file)?;
-        }
-        Ok(())
+        self.write_footer(&entries)
     }
 
     fn list(&self) -> Result<Vec<Entry>> {
-        let map = self.file.map(self.tail, Access::Read)?;
+        // Who has taken over half a footer begins at the step behind it, and so behind the end.
+        let map = self.file.map(self.tail.min(self.file.len()?), Access::Read)?;
         Ok(walk(&map, &self.files, self.number, 0).0)
     }
 
@@ -102,7 +106,10 @@ pub fn sync_name(files: &Files) -> Result<()> {
 /// `SyncFailed` when the fsync failed: the segment is to be poisoned.
 pub fn confirm_sealed(files: &Files, number: u32) -> Result<bool> {
     let Some(file) = files.open(number, Access::Read)? else { return Ok(true) };
-    match end_of(&FileBlocks::new(&*file)?, files, number) {
+    let blocks = FileBlocks::new(&*file)?;
+    let end = end_of(&blocks, files, number);
+    blocks.check()?;
+    match end {
         None => return Ok(false),
         Some(end) if end.is_confirmed => return Ok(true),
         Some(_) => {}
@@ -130,7 +137,9 @@ fn confirm(files: &Files, number: u32, file: &dyn File) -> Result<()> {
 /// it at once write the same bytes to the same place.
 fn note_confirmed(files: &Files, number: u32, file: &dyn File) -> Result<()> {
     let blocks = FileBlocks::new(file)?;
-    let Some(end) = end_of(&blocks, files, number) else {
+    let end = end_of(&blocks, files, number);
+    blocks.check()?;
+    let Some(end) = end else {
         return Err(Error::damaged("a sealed segment has lost its trailer", number, blocks.len())
             .path(segment_path(number)));
     };

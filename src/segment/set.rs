@@ -45,7 +45,7 @@ impl Mapped {
     }
 
     /// The valid header at an offset.
-    #[inline(always)]
+    #[inline]
     pub fn header(&self, offset: u64) -> Option<Header> {
         Header::from_words(&self.map.read_words(offset)?, self.place, offset)
     }
@@ -99,7 +99,7 @@ impl SegmentSet {
     ///
     /// # Errors
     /// `Damaged` when the file is shorter than `end`.
-    #[inline(always)]
+    #[inline]
     pub fn get<'g>(
         &self,
         segment: u32,

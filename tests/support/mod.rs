@@ -56,6 +56,12 @@ impl Scratch {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
+    /// In memory where the machine has a place for that: there nothing waits for a disk.
+    pub fn in_memory() -> Self {
+        let memory = tempfile::Builder::new().tempdir_in("/dev/shm");
+        memory.map_or_else(|_| Self::new(), |dir| Self { dir })
+    }
+
     /// The directory.
     pub fn dir(&self) -> &Path {
         self.dir.path()

@@ -20,8 +20,6 @@ pub const US: Unit = Unit { name: "us", digits: 2 };
 pub const MS: Unit = Unit { name: "ms", digits: 2 };
 /// 10^9 bytes a second.
 pub const GBS: Unit = Unit { name: "GB/s", digits: 2 };
-/// Bytes.
-pub const BYTES: Unit = Unit { name: "B", digits: 1 };
 /// 2^20 bytes.
 pub const MIB: Unit = Unit { name: "MiB", digits: 1 };
 /// A plain number.
@@ -71,6 +69,12 @@ impl Line {
         self
     }
 
+    /// What something else gave, in words.
+    pub fn peer_text(mut self, text: impl Into<String>) -> Self {
+        self.peer = text.into();
+        self
+    }
+
     /// A ratio, round by round.
     pub fn ratio(mut self, samples: &Samples) -> Self {
         self.ratio = show(samples, ONE);
@@ -100,11 +104,37 @@ impl std::fmt::Display for Line {
     }
 }
 
+/// The figures of one file system.
+#[derive(Debug)]
+pub struct Section {
+    file_system: String,
+    lines: Vec<Line>,
+}
+
+impl Section {
+    /// None yet.
+    pub fn new(file_system: &str) -> Self {
+        Self { file_system: file_system.to_owned(), lines: Vec::new() }
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, line: Line) {
+        self.lines.push(line);
+    }
+}
+
+const ABOUT: &str = "Written by `cargo xtask bench`. Sides that are compared are measured in turn in \
+    one run; a figure is `median [least .. greatest]` of the rounds, a ratio that of the ratios round by \
+    round. Other engines and system calls work on the same file system.";
+
 /// The whole report.
-pub fn document(about: &str, lines: &[Line]) -> String {
-    let mut text = format!("# Figures\n\n{about}\n\n{HEAD}\n");
-    for line in lines {
-        let _ = writeln!(text, "{line}");
+pub fn document(machine: &str, sections: &[Section]) -> String {
+    let mut text = format!("# Figures\n\n{ABOUT}\n\n{machine}\n");
+    for section in sections {
+        let _ = write!(text, "\n## {}\n\n{HEAD}\n", section.file_system);
+        for line in &section.lines {
+            let _ = writeln!(text, "{line}");
+        }
     }
     text
 }

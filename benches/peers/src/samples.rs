@@ -32,11 +32,6 @@ impl Samples {
         self.sorted().last().copied().unwrap_or(f64::NAN)
     }
 
-    /// Each value put through `f`.
-    pub fn map(&self, f: impl Fn(f64) -> f64) -> Self {
-        Self(self.0.iter().map(|&value| f(value)).collect())
-    }
-
     /// This side over another, round by round: what disturbs both in one round cancels out.
     pub fn over(&self, other: &Self) -> Self {
         Self(self.0.iter().zip(&other.0).map(|(a, b)| a / b).collect())

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 /// Generations that a bed has names for.
-const NAMES: usize = if cfg!(loom) { 5 } else { 128 };
+const NAMES: usize = if cfg!(loom) { 8 } else { 128 };
 /// What the headers of its tables carry.
 pub const STAMP: [u64; 4] = [1, 2, 3, 4];
 

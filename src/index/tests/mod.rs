@@ -1,4 +1,14 @@
 //! Tests of the index: against an oracle, under threads, under loom, and with participants that stop.
 
 mod bed;
+#[cfg(not(loom))]
+mod limits;
+#[cfg(not(loom))]
 mod oracle;
+mod play;
+#[cfg(loom)]
+mod schedules;
+#[cfg(not(loom))]
+mod stops;
+#[cfg(not(loom))]
+mod threads;

@@ -1,5 +1,4 @@
 //! Random operations, compared with a `HashMap`.
-#![cfg(not(loom))]
 #![forbid(unsafe_code)]
 
 use super::bed::{Bed, Participant, key_at, live, tomb};

@@ -2,7 +2,7 @@
 
 use crate::bytes::Random;
 use crate::lmdb::{Commit, Lmdb};
-use crate::report::{Line, NS, ONE};
+use crate::report::{Line, NS};
 use crate::samples::{Samples, in_turn};
 use crate::{Bench, place::Scratch};
 use anyhow::{Context, Result};
@@ -166,5 +166,3 @@ fn key_of(id: &BlobId) -> u128 {
     u128::from_be_bytes(std::array::from_fn(|i| digest[i]))
 }
 
-#[allow(dead_code)]
-const _: crate::report::Unit = ONE;

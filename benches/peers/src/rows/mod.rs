@@ -1,11 +1,20 @@
 //! The figures, one file a subject.
 
+mod draft;
 mod get;
+mod get_sizes;
+mod growth;
+mod index;
+mod memory;
+mod open;
 mod put_large;
 mod put_small;
 mod rebuild;
+mod synced;
+mod writers;
 
 use crate::Bench;
+use crate::child::Args;
 use crate::report::Line;
 use anyhow::Result;
 
@@ -21,7 +30,29 @@ pub struct Row {
 pub const ROWS: &[Row] = &[
     Row { name: "get-million", run: get::million },
     Row { name: "get-thousand", run: get::thousand },
+    Row { name: "get-sizes", run: get_sizes::run },
     Row { name: "put-large", run: put_large::run },
     Row { name: "put-small", run: put_small::run },
+    Row { name: "writers", run: writers::run },
+    Row { name: "synced", run: synced::run },
+    Row { name: "draft", run: draft::run },
+    Row { name: "growth", run: growth::run },
+    Row { name: "index", run: index::run },
+    Row { name: "memory", run: memory::run },
+    Row { name: "open", run: open::run },
     Row { name: "rebuild", run: rebuild::run },
+];
+
+/// What this program does as another process of a measurement.
+pub type Role = fn(Args) -> Result<()>;
+
+/// All roles.
+pub const ROLES: &[(&str, Role)] = &[
+    ("endless", open::endless),
+    ("getter", get_sizes::getter),
+    ("opener", open::opener),
+    ("putter", writers::putter),
+    ("raw-writer", writers::raw_writer),
+    ("reader", memory::reader),
+    ("syncer", synced::syncer),
 ];

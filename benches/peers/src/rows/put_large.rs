@@ -2,15 +2,12 @@
 
 use crate::Bench;
 use crate::bytes::{Random, renew};
-use crate::raw::RawFile;
+use crate::raw::RawFiles;
 use crate::report::{GBS, Line};
 use crate::samples::in_turn;
 use anyhow::Result;
 use drystone::{HashAlgorithm, Store};
 use std::time::Instant;
-
-/// A raw file takes this much, as a segment does.
-const FILE_BYTES: u64 = 64 << 20;
 
 /// From 1 MiB to 1 GiB.
 pub fn run(bench: &Bench) -> Result<Vec<Line>> {
@@ -69,15 +66,10 @@ fn put<'a>(
 
 fn write<'a>(bench: &Bench, values: impl Iterator<Item = &'a [u8]>) -> Result<f64> {
     let scratch = bench.place.scratch()?;
-    let mut files = Vec::new();
+    let mut files = RawFiles::new(scratch.path(), "raw");
     let start = Instant::now();
     for value in values {
-        if files.last().is_none_or(|file: &RawFile| file.len() >= FILE_BYTES) {
-            files.push(RawFile::create(&scratch.join(&files.len().to_string()))?);
-        }
-        if let Some(file) = files.last_mut() {
-            file.append(value)?;
-        }
+        files.append(value)?;
     }
     Ok(start.elapsed().as_secs_f64())
 }

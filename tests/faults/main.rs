@@ -1,0 +1,9 @@
+//! What happens when the disk says no: errors, and nothing lost.
+//!
+//! `DRYSTONE_CAMPAIGN=2` (or more) tries every error at every call.
+#![forbid(unsafe_code)]
+
+mod cases;
+mod rig;
+mod sweep;
+mod world;
