@@ -6,17 +6,27 @@
 //! leaves at most a hint that is stale.
 #![forbid(unsafe_code)]
 
-use crate::disk::{Access, Identity, Map};
+use crate::disk::{Identity, Map};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control as at;
 use crate::format::word::{Location, Root};
-use crate::sync::Words;
+use crate::sync::{Futex, Words};
 use std::time::Duration;
 
 /// The control page of a run.
 #[derive(Debug)]
-pub struct Control {
-    map: Map,
+pub struct Control<W = Map> {
+    page: W,
+}
+
+/// How an attempt to take up an open segment ended.
+pub enum Adopted<A> {
+    /// It is the caller's now.
+    Taken(A),
+    /// It is sealed, or not there: nobody will want it again.
+    Gone,
+    /// Somebody has it.
+    Busy,
 }
 
 /// What a fresh control page says.
@@ -59,19 +69,19 @@ impl Fresh {
     }
 }
 
-impl Control {
-    /// The page in a mapping, if it is one of this store.
+impl<W: Words> Control<W> {
+    /// The page in these words, if it is one of this store.
     ///
     /// # Errors
     /// `ProtocolMismatch`, or `Damaged` when it is not a control page of this store.
-    pub fn new(map: Map, uuid: &[u8; 16]) -> Result<Self> {
-        if map.len() < at::BYTES as u64 || map.load(at::MAGIC_WORD) != at::MAGIC {
+    pub fn new(page: W, uuid: &[u8; 16]) -> Result<Self> {
+        if page.len() < at::BYTES / 8 || page.load(at::MAGIC_WORD) != at::MAGIC {
             return Err(Error::new(ErrorKind::Damaged, "the control page of the run is damaged")
                 .advice(
                     "stop all users of the store and remove its directory `run`: it is rebuilt",
                 ));
         }
-        let protocol = map.load(at::PROTOCOL_WORD);
+        let protocol = page.load(at::PROTOCOL_WORD);
         if protocol != at::PROTOCOL {
             return Err(Error::new(
                 ErrorKind::ProtocolMismatch,
@@ -81,52 +91,52 @@ impl Control {
             .found(format!("protocol {protocol}"))
             .advice("use one version on a node at a time: end its processes, then open again"));
         }
-        let found = [map.load(at::UUID_WORD), map.load(at::UUID_WORD + 1)];
+        let found = [page.load(at::UUID_WORD), page.load(at::UUID_WORD + 1)];
         if found != uuid_words(uuid) {
             return Err(Error::new(ErrorKind::Damaged, "the run belongs to another store").advice(
                 "stop all users of the store and remove its directory `run`: it is rebuilt",
             ));
         }
-        Ok(Self { map })
+        Ok(Self { page })
     }
 
     /// All words of the page.
     pub fn words(&self) -> Vec<u64> {
-        (0..at::BYTES / 8).map(|word| self.map.load(word)).collect()
+        (0..at::BYTES / 8).map(|word| self.page.load(word)).collect()
     }
 
     /// Whether the run was built under the same mount; unknown mounts match all.
     pub fn is_of_mount(&self, identity: &Identity) -> bool {
-        let mount = self.map.load(at::MOUNT_WORD);
+        let mount = self.page.load(at::MOUNT_WORD);
         mount == 0 || identity.mount == 0 || mount == identity.mount
     }
 
     /// Size limit of the store in bytes; 0 none.
     pub fn limit(&self) -> u64 {
-        self.map.load(at::LIMIT_WORD)
+        self.page.load(at::LIMIT_WORD)
     }
 
     /// The root of the index.
     #[inline]
     pub fn root(&self) -> Root {
-        Root(self.map.load(at::ROOT_WORD))
+        Root(self.page.load(at::ROOT_WORD))
     }
 
     /// Moves the root.
     pub fn root_cas(&self, current: Root, new: Root) -> Result<Root, Root> {
-        let moved = self.map.compare_exchange(at::ROOT_WORD, current.0, new.0);
+        let moved = self.page.compare_exchange(at::ROOT_WORD, current.0, new.0);
         moved.map(Root).map_err(Root)
     }
 
     /// Moves when segments have been unlinked.
     #[inline]
     pub fn unlink_epoch(&self) -> u64 {
-        self.map.load(at::UNLINK_EPOCH_WORD)
+        self.page.load(at::UNLINK_EPOCH_WORD)
     }
 
     /// Draws a segment number.
     pub fn draw_segment(&self) -> Result<u32> {
-        let number = self.map.fetch_add(at::NEXT_SEGMENT_WORD, 1);
+        let number = self.page.fetch_add(at::NEXT_SEGMENT_WORD, 1);
         u32::try_from(number).ok().filter(|&n| n <= Location::SEGMENT_MAX).ok_or_else(|| {
             Error::new(ErrorKind::Limit, "the store has used up its segment numbers")
                 .advice("copy what is needed into a new store")
@@ -136,33 +146,54 @@ impl Control {
     /// Draws `count` sequence numbers; the first of them. Only after loading the key's word.
     #[inline]
     pub fn draw_sequences(&self, count: u64) -> u64 {
-        self.map.fetch_add(at::SEQUENCE_WORD, count)
+        self.page.fetch_add(at::SEQUENCE_WORD, count)
     }
 
     /// The next sequence number.
     pub fn sequence(&self) -> u64 {
-        self.map.load(at::SEQUENCE_WORD)
+        self.page.load(at::SEQUENCE_WORD)
     }
 
     /// Bytes of records appended since the run was built, and those that it found: a hint.
     pub fn bytes_appended(&self) -> u64 {
-        self.map.load(at::BYTES_APPENDED_WORD)
+        self.page.load(at::BYTES_APPENDED_WORD)
     }
 
     /// Counts appended bytes.
     pub fn count_appended(&self, bytes: u64) {
-        self.map.fetch_add(at::BYTES_APPENDED_WORD, bytes);
+        self.page.fetch_add(at::BYTES_APPENDED_WORD, bytes);
     }
 }
 
 /// Open segments: hints for who looks for one to take up.
-impl Control {
+impl<W: Words> Control<W> {
     /// The slots in which an open segment is noted.
     pub fn open_segments(&self) -> impl Iterator<Item = (usize, Location)> + '_ {
         (0..at::OPEN_SLOTS).filter_map(|slot| {
-            let value = self.map.load(at::OPEN_WORD + slot);
+            let value = self.page.load(at::OPEN_WORD + slot);
             (value != 0).then(|| (slot, Location::from_bits(value - 1)))
         })
+    }
+
+    /// Takes up an open segment, if `attempt` gets one: the slot that it is noted in, and what was got.
+    /// An attempt locks the segment, which whoever poisons one still has locked.
+    pub fn take_up<A>(
+        &self,
+        mut attempt: impl FnMut(Location) -> Result<Adopted<A>>,
+    ) -> Result<Option<(usize, A)>> {
+        for (slot, last) in self.open_segments() {
+            if self.is_poisoned(last.segment()) {
+                continue;
+            }
+            match attempt(last)? {
+                Adopted::Taken(taken) if !self.is_poisoned(last.segment()) => {
+                    return Ok(Some((slot, taken)));
+                }
+                Adopted::Gone => self.forget_open(slot, last.segment()),
+                Adopted::Taken(_) | Adopted::Busy => {}
+            }
+        }
+        Ok(None)
     }
 
     /// Notes a new open segment; `None` if all slots are taken.
@@ -170,75 +201,93 @@ impl Control {
         // Neighbours in number start on different cache lines.
         let start = last.segment() as usize * 8 + last.segment() as usize / 32;
         (0..at::OPEN_SLOTS).map(|i| (start + i) % at::OPEN_SLOTS).find(|slot| {
-            self.map.compare_exchange(at::OPEN_WORD + slot, 0, last.bits() + 1).is_ok()
+            self.page.compare_exchange(at::OPEN_WORD + slot, 0, last.bits() + 1).is_ok()
         })
     }
 
     /// Notes the last header of an open segment.
     pub fn move_open(&self, slot: usize, last: Location) {
-        self.map.store(at::OPEN_WORD + slot, last.bits() + 1);
+        self.page.store(at::OPEN_WORD + slot, last.bits() + 1);
     }
 
     /// Forgets an open segment.
     pub fn forget_open(&self, slot: usize, segment: u32) {
-        let value = self.map.load(at::OPEN_WORD + slot);
+        let value = self.page.load(at::OPEN_WORD + slot);
         if value != 0 && Location::from_bits(value - 1).segment() == segment {
-            let _ = self.map.compare_exchange(at::OPEN_WORD + slot, value, 0);
+            let _ = self.page.compare_exchange(at::OPEN_WORD + slot, value, 0);
         }
     }
 }
 
 /// Segments whose fsync failed.
-impl Control {
+impl<W: Words> Control<W> {
     /// Notes one; `false` if the list is full (then every segment counts as poisoned).
     pub fn poison(&self, segment: u32) -> bool {
         let value = u64::from(segment) + 1;
+        // Counted first: who dies in between has made others look into the list, and hidden nothing.
+        if !cfg!(bug = "poison-counted-last") {
+            self.page.fetch_add(at::POISON_COUNT_WORD, 1);
+        }
         let noted = (at::POISON_WORD..at::POISON_WORD + at::POISON_SLOTS).any(|word| {
-            let met = self.map.compare_exchange(word, 0, value);
+            let met = self.page.compare_exchange(word, 0, value);
             met.is_ok() || met == Err(value)
         });
-        self.map.fetch_add(at::POISON_COUNT_WORD, 1);
+        if cfg!(bug = "poison-counted-last") {
+            self.page.fetch_add(at::POISON_COUNT_WORD, 1);
+        }
         noted
     }
 
     /// Whether a segment's fsync has failed.
     #[inline]
     pub fn is_poisoned(&self, segment: u32) -> bool {
-        self.map.load(at::POISON_COUNT_WORD) != 0 && self.is_listed_poisoned(segment)
+        self.page.load(at::POISON_COUNT_WORD) != 0 && self.is_listed_poisoned(segment)
     }
 
     fn is_listed_poisoned(&self, segment: u32) -> bool {
-        let slots = at::POISON_WORD..at::POISON_WORD + at::POISON_SLOTS;
-        let listed = slots.clone().any(|word| self.map.load(word) == u64::from(segment) + 1);
-        listed || slots.clone().all(|word| self.map.load(word) != 0)
+        let mut slots = at::POISON_WORD..at::POISON_WORD + at::POISON_SLOTS;
+        let listed = slots.any(|word| self.page.load(word) == u64::from(segment) + 1);
+        listed || self.is_all_poisoned()
+    }
+
+    /// Whether so many fsyncs have failed that every segment counts as poisoned.
+    pub fn is_all_poisoned(&self) -> bool {
+        let mut slots = at::POISON_WORD..at::POISON_WORD + at::POISON_SLOTS;
+        slots.all(|word| self.page.load(word) != 0)
     }
 }
 
 /// The change counter that `wait` sleeps on. It is even; bit 0 says that somebody sleeps.
-impl Control {
+impl<W: Futex> Control<W> {
     /// Tells that a ref has changed.
     pub fn announce_change(&self) {
-        if self.map.fetch_add(at::CHANGE_WORD, 2) & 1 == 1 {
-            self.map.fetch_and(at::CHANGE_WORD, !1);
-            self.map.futex_wake_all(at::CHANGE_WORD);
+        if self.page.fetch_add(at::CHANGE_WORD, 2) & 1 == 1 {
+            // Before the waking: behind it, the bit is that of somebody who has come since.
+            if !cfg!(bug = "wake-before-clear") {
+                self.page.fetch_and(at::CHANGE_WORD, !1);
+            }
+            self.page.futex_wake_all(at::CHANGE_WORD);
+            if cfg!(bug = "wake-before-clear") {
+                self.page.fetch_and(at::CHANGE_WORD, !1);
+            }
         }
     }
 
     /// A ticket for [`Control::await_change`]: take it, look, then wait.
     pub fn change_ticket(&self) -> u64 {
-        if self.map.access() == Access::Read {
-            return self.map.load(at::CHANGE_WORD);
+        if !self.page.is_writable() {
+            return self.page.load(at::CHANGE_WORD);
         }
-        self.map.fetch_or(at::CHANGE_WORD, 1) | 1
+        self.page.fetch_or(at::CHANGE_WORD, 1) | 1
     }
 
     /// Sleeps until something changes after the ticket was taken, or the time is out. Wakes early now
     /// and then; a publisher that died before it announced is noticed by the caller's next look.
     pub fn await_change(&self, ticket: u64, timeout: Duration) {
-        if self.map.access() == Access::Read {
+        if !self.page.is_writable() {
             // A read-only opener cannot ask to be woken.
             return std::thread::sleep(timeout.min(Duration::from_millis(5)));
         }
-        self.map.futex_wait(at::CHANGE_WORD, ticket as u32, Some(timeout));
+        self.page.futex_wait(at::CHANGE_WORD, ticket as u32, timeout);
     }
 }

@@ -37,8 +37,10 @@ pub mod index;
 mod naming;
 pub mod npy;
 mod process;
+mod protocol;
 mod publish;
 mod put;
+mod put_large;
 mod put_many;
 mod put_reader;
 mod recover;
@@ -52,6 +54,7 @@ mod sync;
 mod units;
 mod uuid;
 mod walk;
+mod whole;
 
 pub use blob::Blob;
 pub use draft::{CommitError, Draft};

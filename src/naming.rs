@@ -1,7 +1,7 @@
 //! The refs that operations make: what they say, and what must hold for them to be made.
 #![forbid(unsafe_code)]
 
-use crate::engine::{Engine, Found};
+use crate::engine::{Engine, Found, View};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Kind, PIN_BYTES, RawPin, record_bytes};
 use crate::format::refs::{PINS, RefBody, pin_key, ref_digest, ref_key};
@@ -81,25 +81,23 @@ impl Naming<'_> {
         }
     }
 
-    /// Whether the ref may be set over what `word` names.
-    pub fn accepts(&self, engine: &Engine, word: Word, guard: &Guard) -> Result<bool> {
-        let Self::Ref(body, expect) = self else { return Ok(true) };
-        if *expect == Expect::Any {
-            return Ok(true);
+    /// Whether the ref may be set over what `word`, which was `at`'s, names; `None` if that has moved.
+    pub fn accepts(&self, view: &View<'_>, at: Key, word: Word) -> Result<Option<bool>> {
+        let Self::Ref(body, expect) = self else { return Ok(Some(true)) };
+        if !word.is_live() {
+            return Ok(Some(!matches!(expect, Expect::Version(_))));
         }
-        let present = match word.is_live().then(|| engine.read(word.location(), guard)) {
-            Some(found) => match found? {
-                Some(found) => engine.entry_of(&found, &body.namespace, &body.key, guard)?,
-                // The record has moved: the caller's exchange on the word decides.
-                None => return Ok(true),
-            },
-            None => None,
-        };
-        Ok(match expect {
+        let Some(found) = view.record(at, word)? else { return Ok(None) };
+        let engine = view.engine;
+        if *expect == Expect::Any {
+            return engine.check_owner(&found, body, view.guard).map(|()| Some(true));
+        }
+        let present = engine.entry_of(&found, &body.namespace, &body.key, view.guard)?;
+        Ok(Some(match expect {
             Expect::Any => true,
             Expect::Absent => present.is_none(),
             Expect::Version(number) => present.is_some_and(|entry| entry.version.0 == *number),
-        })
+        }))
     }
 }
 
@@ -133,6 +131,24 @@ impl Engine {
                 RefBody::decode(body).ok_or_else(|| damaged("the body of a ref makes no sense"))
             }
             _ => Err(damaged("a ref's word names a record of another kind")),
+        }
+    }
+
+    /// Refuses to replace the record of another name, or a blob; a damaged ref is nobody's.
+    fn check_owner(&self, found: &Found<'_>, body: &RefBody, guard: &Guard) -> Result<()> {
+        if !found.header.kind.is_ref() {
+            return Err(Error::new(
+                ErrorKind::IdCollision,
+                "the name of a ref and a blob have one 128-bit key",
+            )
+            .expected(format!("{:?} {:?}", body.namespace, String::from_utf8_lossy(&body.key)))
+            .found(self.id_of(&found.header))
+            .advice("choose another name"));
+        }
+        match self.ref_body(found, guard) {
+            Ok(there) => self.check_name(&there, &body.namespace, &body.key),
+            Err(error) if error.kind() == ErrorKind::Damaged => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

@@ -1,76 +1,177 @@
-//! The one way to publish (spec/CONCURRENCY.md, section "Publishing").
-//!
-//! Every change of a key is a record: load the word, draw a number, append the record pending, move
-//! the word from exactly what was loaded, set the state byte.
-//!
-//! I1  The number is drawn after the load, so along one key's history the numbers grow.
-//! I2  `published` implies that the index named the record.
-//! I3  A ref's pending record is in the log before the word of a blob that it names is touched, and
-//!     holds the number of the blob record that it relies on.
-//! I4  The blobs that a ref names are published (their state bytes set, or set together with the
-//!     ref's own in one write) before the ref is acknowledged; whoever relies on a ref relies on them.
-//!
-//! Death: before the exchange, a pending record that nobody names; after it, a record that counts and
-//! whose byte whoever relies on it sets.
+//! How the store carries the publishing protocol (`protocol.rs`): an operation's records go into the
+//! segment of the appender that it has to itself.
 #![forbid(unsafe_code)]
 
-use crate::engine::{Durability, Engine, missing_segment};
+use crate::engine::{Durability, Engine, View};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::record::{Header, Kind};
+use crate::format::record::{Kind, record_bytes};
 use crate::format::refs::ref_digest;
-use crate::format::word::{Location, Word, WordKind};
+use crate::format::word::Word;
 use crate::id::{BlobId, Key};
-use crate::index::Seen;
+use crate::index::Index;
 use crate::naming::Naming;
+use crate::protocol::{self, Named, RecordLog, RefLog, Shared};
+use crate::run::RunTables;
 use crate::segment::{Appender, Batch};
 use crate::sync::epoch::Guard;
 
-/// How an attempt to name blobs ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Named {
-    /// The ref is set; its number.
-    Done(u64),
-    /// The condition of the ref does not hold.
-    Declined,
-    /// This one of the blobs is not there.
-    Missing(usize),
+/// An operation under way: a view, and the appender that it has to itself.
+pub struct Op<'a, W> {
+    /// The store.
+    pub view: View<'a>,
+    /// Where its records go.
+    pub appender: &'a mut Appender,
+    /// What it has appended last.
+    pub batch: Option<Batch>,
+    /// What it is about.
+    pub what: W,
+}
+
+impl<'a, W> Op<'a, W> {
+    /// An operation that has not appended anything yet.
+    pub fn new(view: View<'a>, appender: &'a mut Appender, what: W) -> Self {
+        Self { view, appender, batch: None, what }
+    }
+
+    /// A batch for the next records; the last one's are settled.
+    pub fn begin(&mut self) -> Batch {
+        if let Some(batch) = self.batch.take() {
+            self.appender.recycle(batch);
+        }
+        self.appender.batch()
+    }
+
+    /// Appends a batch.
+    pub fn append_batch(&mut self, batch: Batch) -> Result<()> {
+        self.appender.append(&batch, &self.view.engine.run.control)?;
+        self.batch = Some(batch);
+        Ok(())
+    }
+
+    /// Sets the state bytes of records of the batch appended last.
+    pub fn publish_records(&mut self, records: &[usize]) -> Result<()> {
+        match &mut self.batch {
+            Some(batch) => self.appender.publish(batch, records),
+            None => Ok(()),
+        }
+    }
+
+    /// The word that will name a record of the batch, whose bytes are told where the batch does not
+    /// hold them all.
+    pub fn word_of(&self, at: usize, kind: Kind, bytes: Option<u64>) -> Result<Word> {
+        let placed = self.batch.as_ref().and_then(|batch| batch.records().get(at));
+        let Some(placed) = placed else {
+            return Err(Error::new(ErrorKind::Io, "a record that was not appended has no place"));
+        };
+        let location = self.appender.location(placed.offset)?;
+        Ok(if kind.is_tomb() {
+            Word::tomb(location, kind.is_ref())
+        } else {
+            Word::live(location, kind.is_ref(), bytes.unwrap_or(placed.bytes))
+        })
+    }
+
+    fn append_one(
+        &mut self,
+        kind: Kind,
+        body: &[u8],
+        sequence: u64,
+        digest: [u8; 32],
+    ) -> Result<Word> {
+        let mut batch = self.begin();
+        batch.push(kind, body, sequence, digest);
+        self.append_batch(batch)?;
+        self.word_of(0, kind, None)
+    }
+}
+
+impl<W> Drop for Op<'_, W> {
+    /// The buffer serves the next operation.
+    fn drop(&mut self) {
+        if let Some(batch) = self.batch.take() {
+            self.appender.recycle(batch);
+        }
+    }
+}
+
+impl<'a, W> Shared for Op<'a, W> {
+    type Tables = RunTables<'a>;
+
+    #[inline]
+    fn index(&self) -> &Index<RunTables<'a>> {
+        self.view.index()
+    }
+
+    #[inline]
+    fn draw(&self, count: u64) -> u64 {
+        self.view.draw(count)
+    }
+
+    #[inline]
+    fn is_held(&self, word: Word) -> bool {
+        self.view.is_held(word)
+    }
+
+    #[inline]
+    fn is_synced(&self) -> bool {
+        self.view.is_synced()
+    }
+
+    fn vouch(&self, key: Key, word: Word) -> Result<Option<u64>> {
+        self.view.vouch(key, word)
+    }
+}
+
+/// Setting a ref to blobs that are in the store.
+struct Setting<'a> {
+    naming: &'a Naming<'a>,
+    ids: &'a [BlobId],
+    key: Key,
+}
+
+impl RecordLog for Op<'_, Setting<'_>> {
+    fn append(&mut self, sequence: u64, held: &[u64]) -> Result<Word> {
+        let Setting { naming, ids, key } = self.what;
+        let record = naming.record(key, ids, held);
+        self.append_one(record.kind, &record.body, sequence, record.digest)
+    }
+
+    fn publish(&mut self) -> Result<()> {
+        self.publish_records(&[0])
+    }
+}
+
+impl RefLog for Op<'_, Setting<'_>> {
+    fn accepts(&self, word: Word) -> Result<Option<bool>> {
+        self.what.naming.accepts(&self.view, self.what.key, word)
+    }
+
+    fn blobs(&self) -> usize {
+        self.what.ids.len()
+    }
+
+    fn blob(&self, at: usize) -> Key {
+        self.what.ids[at].key()
+    }
+
+    fn peek(&self, at: usize) -> Result<Option<u64>> {
+        let found = self.view.engine.find_blob(&self.what.ids[at], self.view.guard)?;
+        Ok(found.map(|(_, found)| found.header.sequence))
+    }
+}
+
+impl RecordLog for Op<'_, &Removal<'_>> {
+    fn append(&mut self, sequence: u64, _: &[u64]) -> Result<Word> {
+        let &Removal { kind, digest, body, .. } = self.what;
+        self.append_one(kind, body, sequence, digest)
+    }
+
+    fn publish(&mut self) -> Result<()> {
+        self.publish_records(&[0])
+    }
 }
 
 impl Engine {
-    /// Appends one record.
-    fn append_one(&self, appender: &mut Appender, record: &[u8], header: &Header) -> Result<Batch> {
-        let mut batch = appender.batch();
-        batch.push(header.kind, record, header.sequence, header.digest);
-        appender.append(&batch, &self.run.control)?;
-        Ok(batch)
-    }
-
-    /// Moves the word of `key` from exactly `expected` to the record of a batch, and sets the
-    /// record's state byte; `false` if the word has changed.
-    fn publish_one(
-        &self,
-        appender: &mut Appender,
-        mut batch: Batch,
-        guard: &Guard,
-        key: Key,
-        expected: Seen,
-        kind: Kind,
-    ) -> Result<bool> {
-        let placed = batch.records()[0];
-        let location = appender.location(placed.offset)?;
-        let word = if kind.is_tomb() {
-            Word::tomb(location, kind.is_ref())
-        } else {
-            Word::live(location, kind.is_ref(), placed.bytes)
-        };
-        let won = self.index(guard).publish(key, expected, word)?.is_ok();
-        if won {
-            appender.publish(&mut batch, &[0])?;
-        }
-        appender.recycle(batch);
-        Ok(won)
-    }
-
     /// Sets a ref to blobs that are in the store.
     pub fn name_blobs(
         &self,
@@ -81,123 +182,21 @@ impl Engine {
         durability: Durability,
     ) -> Result<Named> {
         let key = naming.key(self, ids);
-        loop {
-            let seen = self.index(guard).lookup(key)?;
-            if !naming.accepts(self, seen.word, guard)? {
-                return Ok(Named::Declined);
-            }
-            let held = match self.peek_numbers(ids, guard)? {
-                Ok(held) => held,
-                Err(missing) => return Ok(Named::Missing(missing)),
-            };
-            let sequence = self.run.control.draw_sequences(1);
-            let record = naming.record(key, ids, &held);
-            let header = Header::pending(record.kind, 0, sequence, record.digest);
-            let batch = self.append_one(appender, &record.body, &header)?;
-            match self.acquit_blobs(ids, &held, guard, durability)? {
-                Acquitted::All => {}
-                Acquitted::Changed => {
-                    appender.recycle(batch);
-                    continue;
-                }
-                Acquitted::Missing(index) => {
-                    appender.recycle(batch);
-                    return Ok(Named::Missing(index));
-                }
-            }
-            if self.publish_one(appender, batch, guard, key, seen, record.kind)? {
-                return Ok(Named::Done(sequence));
-            }
-        }
+        let view = View::new(self, guard, durability);
+        protocol::set(&mut Op::new(view, appender, Setting { naming, ids, key }), key)
     }
 
-    /// The numbers of the blobs' records, or the index of one that is not there.
-    fn peek_numbers(&self, ids: &[BlobId], guard: &Guard) -> Result<Result<Vec<u64>, usize>> {
-        let mut held = Vec::with_capacity(ids.len());
-        for (index, id) in ids.iter().enumerate() {
-            match self.find_blob(id, guard)? {
-                Some((_, found)) => held.push(found.header.sequence),
-                None => return Ok(Err(index)),
-            }
-        }
-        Ok(Ok(held))
-    }
-
-    /// For each blob a successful read-modify-write on its word that clears CONDEMNED, in any case;
-    /// then its state byte, and under `Synced` its durability.
-    fn acquit_blobs(
-        &self,
-        ids: &[BlobId],
-        held: &[u64],
-        guard: &Guard,
-        durability: Durability,
-    ) -> Result<Acquitted> {
-        for (index, (id, &held)) in ids.iter().zip(held).enumerate() {
-            let word = self.index(guard).update_flags(id.key(), 0, Word::CONDEMNED)?.word;
-            if !word.is_live() {
-                return Ok(Acquitted::Missing(index));
-            }
-            let Some(found) = self.read(word.location(), guard)? else {
-                return Ok(Acquitted::Changed);
-            };
-            if found.header.sequence != held {
-                return Ok(Acquitted::Changed);
-            }
-            self.rely(&found)?;
-            if durability == Durability::Synced {
-                self.vouch(&found, guard)?;
-            }
-        }
-        Ok(Acquitted::All)
-    }
-
-    /// Publishes a tombstone for a key; `false` if there is nothing to remove, or nothing that could
-    /// be seen: that is what `is_visible` says of the record at a location.
+    /// Publishes a tombstone for a key; `false` if there is nothing to remove.
     pub fn remove_key(
         &self,
         appender: &mut Appender,
         guard: &Guard,
         target: &Removal<'_>,
         durability: Durability,
-        is_visible: &dyn Fn(Location) -> Result<bool>,
     ) -> Result<bool> {
-        let key = target.key;
-        let mut before = Word::NONE;
-        loop {
-            let seen = self.index(guard).lookup(key)?;
-            match seen.word.kind() {
-                WordKind::Live => {}
-                WordKind::Tomb if durability == Durability::Synced => {
-                    // Acknowledging on somebody else's tombstone: see that it lasts.
-                    let Some(found) = self.read(seen.word.location(), guard)? else {
-                        if seen.word == before {
-                            return Err(missing_segment(before.location()));
-                        }
-                        before = seen.word;
-                        continue;
-                    };
-                    self.rely(&found)?;
-                    self.vouch(&found, guard)?;
-                    return Ok(false);
-                }
-                _ => return Ok(false),
-            }
-            let sequence = self.run.control.draw_sequences(1);
-            let header = Header::pending(target.kind, 0, sequence, target.digest);
-            let batch = self.append_one(appender, target.body, &header)?;
-            // Asked as late as can be, so that it holds when the word moves.
-            let was_visible = is_visible(seen.word.location())?;
-            if self.publish_one(appender, batch, guard, key, seen, target.kind)? {
-                return Ok(was_visible);
-            }
-        }
+        let view = View::new(self, guard, durability);
+        protocol::remove(&mut Op::new(view, appender, target), target.key)
     }
-}
-
-enum Acquitted {
-    All,
-    Changed,
-    Missing(usize),
 }
 
 /// What a tombstone is for.
@@ -226,7 +225,7 @@ impl<'a> Removal<'a> {
 
     /// Bytes of the record.
     pub fn record_bytes(&self) -> u64 {
-        crate::format::record::record_bytes(self.kind, self.body.len() as u64, 0)
+        record_bytes(self.kind, self.body.len() as u64, 0)
     }
 }
 

@@ -2,16 +2,15 @@
 //! bytes set together.
 #![forbid(unsafe_code)]
 
-use crate::engine::{Durability, Engine};
+use crate::engine::{Durability, Engine, View};
 use crate::error::Result;
-use crate::format::record::Kind;
-use crate::format::word::Word;
 use crate::hash::digest;
 use crate::id::{BlobId, Key};
-use crate::index::Seen;
 use crate::naming::Naming;
-use crate::put::SMALL_BYTES_MAX;
-use crate::segment::{Appender, Batch, bound};
+use crate::protocol::{self, Fate, Pair, Shared};
+use crate::publish::Op;
+use crate::put::{SMALL_BYTES_MAX, Values};
+use crate::segment::bound;
 use crate::stream::Body;
 use crate::sync::epoch::Guard;
 use crate::units::MIB;
@@ -21,16 +20,6 @@ use std::collections::HashSet;
 const GROUP_BYTES_MAX: u64 = MIB;
 /// Values whose buckets are prefetched ahead.
 const PREFETCH: usize = 8;
-
-/// One value on its way.
-struct Pending<'a> {
-    index: usize,
-    id: BlobId,
-    bytes: &'a [u8],
-    pin_key: Key,
-    blob_seen: Seen,
-    pin_seen: Seen,
-}
 
 impl Engine {
     /// Puts all values in; their ids in order.
@@ -88,87 +77,31 @@ impl Engine {
             return Ok(Vec::new());
         }
         self.check_room(group.bytes)?;
-        self.with_appender(guard, group.bytes, durability, |appender| {
-            let pending = self.load_words(guard, &group.indices, ids, values)?;
-            let batch = self.log_group(appender, &pending)?;
-            self.name_group(appender, guard, batch, &pending)
-        })
+        let ids: Vec<BlobId> = group.indices.iter().map(|&index| ids[index]).collect();
+        let values: Vec<&[u8]> = group.indices.iter().map(|&index| values[index]).collect();
+        let values = Values { ids: &ids, values: &values, naming: &Naming::Pin };
+        let pairs = self.with_appender(guard, group.bytes, durability, |appender| {
+            let view = View::new(self, guard, durability);
+            let mut pairs = look_all(&view, &ids)?;
+            protocol::put(&mut Op::new(view, appender, values), &mut pairs)?;
+            Ok(pairs)
+        })?;
+        let is_lost = |pair: &Pair| !matches!(pair.fate(), Fate::Named(_));
+        let lost = group.indices.iter().zip(&pairs).filter(|(_, pair)| is_lost(pair));
+        Ok(lost.map(|(&index, _)| index).collect())
     }
+}
 
-    fn load_words<'a>(
-        &self,
-        guard: &Guard,
-        indices: &[usize],
-        ids: &[BlobId],
-        values: &[&'a [u8]],
-    ) -> Result<Vec<Pending<'a>>> {
-        let tables = self.index(guard);
-        let keys: Vec<Key> = indices
-            .iter()
-            .map(|&index| {
-                let key = Naming::Pin.key(self, std::slice::from_ref(&ids[index]));
-                tables.prefetch(key);
-                key
-            })
-            .collect();
-        let one = |(&index, &pin_key): (&usize, &Key)| {
-            Ok(Pending {
-                index,
-                id: ids[index],
-                bytes: values[index],
-                pin_key,
-                blob_seen: tables.lookup(ids[index].key())?,
-                pin_seen: tables.lookup(pin_key)?,
-            })
-        };
-        indices.iter().zip(&keys).map(one).collect()
-    }
-
-    /// Two records for each value, pin before blob.
-    fn log_group(&self, appender: &mut Appender, pending: &[Pending<'_>]) -> Result<Batch> {
-        let first = self.run.control.draw_sequences(2 * pending.len() as u64);
-        let mut batch = appender.batch();
-        for (sequence, value) in (first..).step_by(2).zip(pending) {
-            let pin =
-                Naming::Pin.record(value.pin_key, std::slice::from_ref(&value.id), &[sequence]);
-            batch.push(Kind::Pin, &pin.body, sequence + 1, pin.digest);
-            batch.push(Kind::Blob, value.bytes, sequence, *value.id.padded());
-        }
-        appender.append(&batch, &self.run.control)?;
-        Ok(batch)
-    }
-
-    fn name_group(
-        &self,
-        appender: &mut Appender,
-        guard: &Guard,
-        mut batch: Batch,
-        pending: &[Pending<'_>],
-    ) -> Result<Vec<usize>> {
-        let tables = self.index(guard);
-        let mut published = Vec::with_capacity(2 * pending.len());
-        let mut lost = Vec::new();
-        for (at, value) in pending.iter().enumerate() {
-            let [pin, blob] = [batch.records()[2 * at], batch.records()[2 * at + 1]];
-            let blob_live = Word::live(appender.location(blob.offset)?, false, blob.bytes);
-            let pin_live = Word::live(appender.location(pin.offset)?, true, pin.bytes);
-            if self.is_held(value.blob_seen.word)
-                || tables.publish(value.id.key(), value.blob_seen, blob_live)?.is_err()
-            {
-                lost.push(value.index);
-                continue;
-            }
-            if tables.publish(value.pin_key, value.pin_seen, pin_live)?.is_ok() {
-                published.push(2 * at);
-            } else {
-                lost.push(value.index);
-            }
-            published.push(2 * at + 1);
-        }
-        appender.publish(&mut batch, &published)?;
-        appender.recycle(batch);
-        Ok(lost)
-    }
+/// Loads the words of blobs and their pins.
+fn look_all(view: &View<'_>, ids: &[BlobId]) -> Result<Vec<Pair>> {
+    let prefetched = |id| {
+        let key = Naming::Pin.key(view.engine, std::slice::from_ref(id));
+        view.index().prefetch(key);
+        key
+    };
+    let names: Vec<Key> = ids.iter().map(prefetched).collect();
+    let look = |(id, &name): (&BlobId, &Key)| Pair::look(view.index(), id.key(), name);
+    ids.iter().zip(&names).map(look).collect()
 }
 
 #[derive(Default)]

@@ -8,7 +8,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::refs::{PINS, RefBody, ref_key};
 use crate::id::BlobId;
 use crate::naming::{Expect, Naming};
-use crate::publish::{Named, Removal, blob_not_found};
+use crate::protocol::Named;
+use crate::publish::{Removal, blob_not_found};
 use crate::stream::Body;
 use crate::sync::epoch::{Guard, pin};
 use crate::units::STEP_BYTES;
@@ -208,7 +209,10 @@ impl Refs {
         let guard = pin();
         self.engine.enter_writing(&guard)?;
         let durability = durability.unwrap_or(self.engine.settings.durability);
-        self.engine.remove_ref(&guard, &self.namespace, key.as_ref(), durability)
+        let was_visible = self.engine.get_ref(&guard, &self.namespace, key.as_ref())?.is_some();
+        let removed = self.engine.remove_ref(&guard, &self.namespace, key.as_ref(), durability)?;
+        self.engine.run.control.announce_change();
+        Ok(removed && was_visible)
     }
 
     /// Waits until `key` is bound; `None` if the time runs out first.
@@ -296,7 +300,7 @@ impl Engine {
         Ok(entry)
     }
 
-    /// Removes a name, whatever it is bound to; `false` if it could not be seen.
+    /// Removes a name, whatever it is bound to.
     pub fn remove_ref(
         &self,
         guard: &Guard,
@@ -312,10 +316,11 @@ impl Engine {
         let body = RefBody { namespace: namespace.into(), key: key.to_vec(), ..RefBody::default() }
             .encode();
         let removal = Removal::of_ref(at, &body);
-        let is_visible = |location| match self.read(location, guard)? {
-            Some(found) => Ok(self.entry_of(&found, namespace, key, guard)?.is_some()),
-            None => Ok(true),
-        };
-        self.remove(guard, &removal, durability, &is_visible)
+        self.with_appender(
+            guard,
+            removal.record_bytes() + crate::units::PAGE_BYTES,
+            durability,
+            |appender| self.remove_key(appender, guard, &removal, durability),
+        )
     }
 }

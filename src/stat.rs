@@ -2,12 +2,13 @@
 #![forbid(unsafe_code)]
 
 use crate::clock::from_ns;
-use crate::engine::{Durability, Engine, Found};
+use crate::engine::{Durability, Engine, Found, View};
 use crate::error::Result;
 use crate::format::record::{Kind, chunk_count};
 use crate::format::refs::{PINS, RefBody, pin_key};
 use crate::format::word::{Location, WordKind};
 use crate::id::{BlobId, HashAlgorithm, Key};
+use crate::protocol::{Shared, is_settled};
 use crate::publish::Removal;
 use crate::segment::pin_of;
 use crate::sync::epoch::Guard;
@@ -116,6 +117,11 @@ impl Engine {
     pub fn unpin(&self, guard: &Guard, id: &BlobId, durability: Durability) -> Result<bool> {
         self.enter_writing(guard)?;
         let key = pin_key(&self.superblock.uuid, id);
+        if let Some((_, pin)) = self.find(key, guard)?
+            && (pin.header.kind != Kind::Pin || pin.header.digest != *id.padded())
+        {
+            return Ok(false);
+        }
         let name = RefBody {
             namespace: PINS.into(),
             key: id.to_string().into_bytes(),
@@ -124,8 +130,8 @@ impl Engine {
         let body = name.encode();
         let removal = Removal::of_ref(key, &body);
         // The pin of a blob that was removed reads as absent.
-        let is_visible = |_| Ok(self.find_blob(id, guard)?.is_some());
-        self.remove(guard, &removal, durability, &is_visible)
+        let was_visible = self.find_blob(id, guard)?.is_some();
+        Ok(self.remove(guard, &removal, durability)? && was_visible)
     }
 
     /// Removes a blob, whoever names it; `false` if there was none.
@@ -140,26 +146,19 @@ impl Engine {
         {
             return Ok(false);
         }
-        self.remove(guard, &Removal::of_blob(id), durability, &|_| Ok(true))
+        self.remove(guard, &Removal::of_blob(id), durability)
     }
 
-    /// Publishes a tombstone; `false` if there was nothing that could be seen.
-    pub fn remove(
-        &self,
-        guard: &Guard,
-        removal: &Removal<'_>,
-        durability: Durability,
-        is_visible: &dyn Fn(Location) -> Result<bool>,
-    ) -> Result<bool> {
-        // Nothing to remove needs no appender, unless the absence itself must be made to last.
-        if durability == Durability::Buffered
-            && !self.index(guard).lookup(removal.key())?.word.is_live()
-        {
+    fn remove(&self, guard: &Guard, removal: &Removal<'_>, durability: Durability) -> Result<bool> {
+        // Nothing to remove needs no appender.
+        let view = View::new(self, guard, durability);
+        let word = view.index().lookup(removal.key())?.word;
+        if !word.is_live() && is_settled(&view, removal.key(), word)? {
             return Ok(false);
         }
         let removed =
             self.with_appender(guard, removal.record_bytes(), durability, |appender| {
-                self.remove_key(appender, guard, removal, durability, is_visible)
+                self.remove_key(appender, guard, removal, durability)
             })?;
         self.run.control.announce_change();
         Ok(removed)

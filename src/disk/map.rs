@@ -13,7 +13,7 @@
 
 use super::{Access, fork, sys};
 use crate::error::{Error, Result};
-use crate::sync::Words;
+use crate::sync::{Futex, Words};
 use crate::sync::machine::{AtomicU64, Ordering, fence};
 use crate::sync::racy::Racy;
 use nix::sys::mman::{self, MapFlags, MmapAdvise, ProtFlags};
@@ -361,6 +361,20 @@ impl Words for Map {
     #[inline]
     fn prefetch(&self, at: usize) {
         self.prefetch((at as u64).wrapping_mul(WORD_BYTES as u64));
+    }
+}
+
+impl Futex for Map {
+    fn is_writable(&self) -> bool {
+        self.access == Access::Write
+    }
+
+    fn futex_wait(&self, at: usize, expected: u32, timeout: Duration) {
+        self.futex_wait(at, expected, Some(timeout));
+    }
+
+    fn futex_wake_all(&self, at: usize) {
+        self.futex_wake_all(at);
     }
 }
 

@@ -10,13 +10,12 @@
 #![forbid(unsafe_code)]
 
 use super::group::Group;
+use super::lasting::Lasting;
 use crate::engine::{Durability, Engine};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::segment::Appender;
 use crate::sync::epoch::Guard;
 use crate::units::{GIB, KIB, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
-use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Synced operations up to this size share one appender.
@@ -28,21 +27,10 @@ pub struct Appenders {
     idle: Mutex<Vec<Appender>>,
     /// The appender that small synced operations share.
     pub group: Group,
-    /// What this process knows of each segment's durability.
-    durable: Mutex<HashMap<u32, Known>>,
+    /// What this process knows to be durable.
+    pub lasting: Lasting,
     /// The threads that hash large blobs.
     pub pool: OnceLock<Option<rayon::ThreadPool>>,
-}
-
-/// What is known of a segment's durability.
-#[derive(Clone, Copy, Default)]
-struct Known {
-    /// What was appended below has been synced.
-    synced: u64,
-    /// And every record below was published or void before that. What a dead process left may be
-    /// named by the index without its state byte; so this stops where such a segment was taken up,
-    /// until `sync` has looked at it.
-    settled: u64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -66,40 +54,6 @@ impl Appenders {
     /// Gives appenders back.
     pub fn give_back(&self, appenders: Vec<Appender>) {
         lock(&self.idle).extend(appenders);
-    }
-
-    fn known(&self, segment: u32) -> Known {
-        lock(&self.durable).get(&segment).copied().unwrap_or_default()
-    }
-
-    /// Bytes of a segment that have been synced after this process appended them.
-    pub fn synced_bytes(&self, segment: u32) -> u64 {
-        self.known(segment).synced
-    }
-
-    /// Bytes of a segment known to be durable, their state bytes as well.
-    pub fn durable_bytes(&self, segment: u32) -> u64 {
-        self.known(segment).settled
-    }
-
-    /// Notes that a segment is durable up to `bytes`.
-    pub fn note_durable(&self, segment: u32, bytes: u64) {
-        self.note_synced(segment, 0..bytes);
-    }
-
-    /// Notes that a range of a segment, in which every record was published or void, has been synced.
-    pub fn note_synced(&self, segment: u32, range: Range<u64>) {
-        let mut durable = lock(&self.durable);
-        let known = durable.entry(segment).or_default();
-        known.synced = known.synced.max(range.end);
-        if known.settled >= range.start {
-            known.settled = known.settled.max(range.end);
-        }
-    }
-
-    /// Forgets the segments that are gone.
-    pub fn retain_durable(&self, is_present: impl Fn(u32) -> bool) {
-        lock(&self.durable).retain(|&segment, _| is_present(segment));
     }
 }
 
@@ -156,6 +110,7 @@ impl Engine {
         let target = self.segment_target();
         while let Some(appender) = appenders.pop_idle() {
             if self.run.control.is_poisoned(appender.number()) {
+                // Somebody's fsync of it has failed; what it holds is moved by `sync`.
                 continue;
             }
             if appender.fits(bytes, target) {
@@ -175,31 +130,32 @@ impl Engine {
     /// Seals an appender's segment. Without `durable` nothing waits for the disk.
     ///
     /// A footer only makes a segment quicker to read: where it cannot be written the segment stays as
-    /// it is, is taken up by nobody, and is sealed by the next recovery. That is no error of whoever
-    /// needs another segment; that its records are not durable is.
+    /// it is and is sealed by the next recovery, and whoever needs another one goes on. That its
+    /// records are not durable is an error.
     pub fn seal(&self, mut appender: Appender, guard: &Guard, durable: bool) -> Result<()> {
-        let (number, control) = (appender.number(), &self.run.control);
-        let listed = appender
-            .list_to_seal(&|header, location| self.is_named(header, location, guard))
-            .inspect_err(|_| appender.leave(control));
-        if durable {
-            self.sync_appender(&mut appender, guard)?;
+        let number = appender.number();
+        let sealed = appender.seal(&self.run.control, durable, &|header, location| {
+            self.judge(header, location, guard)
+        });
+        // Poisoned, if it comes to that, while nobody else can take it up.
+        match self.or_abandon(number, sealed, guard) {
+            Err(error) if error.kind() == ErrorKind::SyncFailed => Err(error),
+            Err(_) if durable => self.sync_appender(&mut appender, guard),
+            Ok(()) if durable => {
+                self.appenders(guard).lasting.note_all(number);
+                Ok(())
+            }
+            _ => Ok(()),
         }
-        match listed.and_then(|entries| appender.write_seal(&entries, control, durable)) {
-            Ok(()) if durable => self.appenders(guard).note_durable(number, u64::MAX),
-            _ => {}
-        }
-        Ok(())
     }
 
     /// Makes an appender's records durable; on failure its segment is poisoned and its records are
     /// appended elsewhere.
     pub fn sync_appender(&self, appender: &mut Appender, guard: &Guard) -> Result<()> {
-        self.settle_inherited(appender, guard)?;
-        if let Err(error) = appender.sync() {
-            return Err(self.abandon_segment(appender.number(), error, guard));
-        }
-        self.appenders(guard).note_synced(appender.number(), appender.own());
+        let number = appender.number();
+        self.or_abandon(number, appender.sync(), guard)?;
+        self.refuse_poisoned(number)?;
+        self.appenders(guard).lasting.note(number, appender.appended());
         Ok(())
     }
 }

@@ -1,34 +1,50 @@
 //! Durability: who vouches for what, `sync`, and what happens when an fsync fails
 //! (spec/DURABILITY.md).
 //!
-//! I1  A segment counts as durable up to a point only after an fdatasync that began when every record
-//!     below that point was published or void, and an fsync of the directory after its first.
-//! I2  An fsync that failed is never tried again: its segment is poisoned, nobody appends to it any
-//!     more, and whoever needs what stands in it to last sees to it that it is appended elsewhere.
+//! I1  A record is vouched for only after its state byte was set, then an fdatasync of its segment was
+//!     begun and has succeeded, and the directory was synced.
+//! I2  An fsync that failed is never tried again: its segment is poisoned, and what the index names
+//!     in it above what was durable is appended elsewhere before anybody is told that it lasts.
+//! I3  `sync` sets all state bytes before its first fdatasync, so that of every key that was visible
+//!     when it began, the record that was visible then, or a later one, lasts.
+//!
+//! Death: a poisoned segment whose records are partly moved; the next `sync` moves the others.
 #![forbid(unsafe_code)]
 
-use crate::disk::{Access, Map};
-use crate::engine::{Engine, Found};
+use crate::disk::Access;
+use crate::engine::{Durability, Engine, Found, View};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::record::State;
-use crate::format::word::Location;
+use crate::format::record::{Header, State};
+use crate::format::segment::HEAD_BYTES;
+use crate::format::word::{Location, WordKind};
+use crate::protocol::{self, Shared, rely};
 use crate::segment::{
-    Appender, SEGMENTS_DIR, Scan, Scanned, confirm, is_confirmed, is_sealed, publish_foreign,
+    Appender, FileBlocks, Scan, Scanned, confirm_sealed, is_sealed, publish_foreign, segment_path,
+    sync_data, sync_name,
 };
 use crate::sync::epoch::Guard;
-use crate::units::{PAGE_BYTES, SEGMENT_BYTES_MAX};
+use crate::units::PAGE_BYTES;
+use crate::whole::is_whole;
+use std::collections::HashMap;
+use std::ops::Range;
 
 impl Engine {
     /// Makes a record that the caller relies on durable, whoever wrote it. Its state byte is set.
-    pub fn vouch(&self, found: &Found<'_>, guard: &Guard) -> Result<()> {
-        let segment = found.location.segment();
-        let end = found.location.offset() + found.header.record_bytes(self.files.digest_bytes());
-        let appenders = self.appenders(guard);
-        if appenders.durable_bytes(segment) >= end {
-            return Ok(());
+    /// `false` if the record has been moved elsewhere instead: its key is to be looked up again.
+    pub fn vouch(&self, found: &Found<'_>, guard: &Guard) -> Result<bool> {
+        let (segment, offset) = (found.location.segment(), found.location.offset());
+        let end = offset + found.header.record_bytes(self.files.digest_bytes());
+        if self.appenders(guard).lasting.covers(segment, &(offset..end)) {
+            return Ok(true);
         }
-        self.sync_one(segment, &mut Vec::new(), guard)?;
-        self.disk().sync_dir(SEGMENTS_DIR)
+        if self.run.control.is_poisoned(segment) {
+            self.evacuate(segment, guard)?;
+            return Ok(false);
+        }
+        let settled = self.settle(segment, guard)?;
+        let lasts = self.sync_segment(segment, settled, &mut Vec::new(), guard)?;
+        self.note_names(lasts.into_iter().collect(), guard)?;
+        Ok(true)
     }
 
     /// Makes everything that is visible to the caller durable, whoever wrote it.
@@ -37,116 +53,163 @@ impl Engine {
         let appenders = self.appenders(guard);
         let mut own = appenders.take_all_idle();
         own.extend(appenders.group.take());
-        let segments = self.files.list()?;
-        appenders.retain_durable(|segment| segments.binary_search(&segment).is_ok());
-        let synced =
-            segments.iter().try_for_each(|&segment| self.sync_one(segment, &mut own, guard));
+        let synced = self.sync_all(&mut own, guard);
+        own.retain(|appender| !self.run.control.is_poisoned(appender.number()));
         appenders.give_back(own);
-        synced?;
-        self.disk().sync_dir(SEGMENTS_DIR)
+        synced
     }
 
-    fn sync_one(&self, segment: u32, own: &mut Vec<Appender>, guard: &Guard) -> Result<()> {
-        let appenders = self.appenders(guard);
-        let known = appenders.durable_bytes(segment);
+    fn sync_all(&self, own: &mut Vec<Appender>, guard: &Guard) -> Result<()> {
+        let mut settled = HashMap::new();
+        for segment in self.files.list()? {
+            settled.insert(segment, self.settle(segment, guard)?);
+        }
+        // Listed again: what superseded a record meanwhile may stand in a segment that is new.
+        let segments = self.files.list()?;
+        let mut lasts = Vec::new();
+        for &segment in &segments {
+            let settled = match settled.remove(&segment) {
+                Some(settled) => settled,
+                None => self.settle(segment, guard)?,
+            };
+            lasts.extend(self.sync_segment(segment, settled, own, guard)?);
+        }
+        self.appenders(guard).lasting.retain(|segment| segments.binary_search(&segment).is_ok());
+        self.note_names(lasts, guard)
+    }
+
+    /// Makes the names of the segments durable, and only then notes what lasts of them.
+    fn note_names(&self, lasts: Vec<(u32, Range<u64>)>, guard: &Guard) -> Result<()> {
+        sync_name(&self.files)?;
+        let lasting = &self.appenders(guard).lasting;
+        lasts.into_iter().for_each(|(segment, bytes)| lasting.note(segment, bytes));
+        Ok(())
+    }
+
+    /// Sees to it that of every key of which a segment holds a pending record, what the index names
+    /// has its state byte.
+    fn settle(&self, segment: u32, guard: &Guard) -> Result<Settled> {
+        let known = self.appenders(guard).lasting.below(segment);
         if known == u64::MAX {
-            return Ok(());
+            return Ok(Settled::Unchanged);
         }
-        if self.run.control.is_poisoned(segment) {
-            // Mostly nothing is left in it; but moving it elsewhere may have failed, too.
-            return self.evacuate(segment, guard).map(drop);
-        }
-        let Some(settled) = self.settle(segment, known, guard)? else {
-            return self.sync_sealed(segment, guard);
+        let Some(file) = self.files.open(segment, Access::Read)? else {
+            return Ok(Settled::Unchanged);
         };
-        if settled.is_unchanged {
-            return Ok(());
+        let blocks = FileBlocks::new(&*file)?;
+        if is_sealed(&blocks, &self.files, segment) {
+            // Whoever sealed it has settled it.
+            return Ok(Settled::Sealed);
         }
+        let walk = |from| {
+            Scan::new(&blocks, self.files.place(segment), self.files.digest_bytes(), from)
+        };
+        let (mut below, mut is_changed, mut is_clean) = (known.max(HEAD_BYTES), false, true);
+        for record in walk(known) {
+            is_changed |= record.header.kind.is_keyed();
+            let is_settled = !record.header.kind.is_keyed()
+                || record.header.state == State::Published
+                || self.settle_record(segment, &record, guard)?;
+            // Behind a gap there may be a record that was being written when it was passed. Now that
+            // a later one stands there, it does.
+            let is_next = record.header.offset_after(below) == Some(record.offset) || {
+                blocks.forget();
+                walk(below).next().is_some_and(|next| next.offset == record.offset)
+            };
+            is_clean &= is_settled && is_next;
+            if is_clean {
+                below = record.end;
+            }
+        }
+        blocks.check()?;
+        Ok(if is_changed { Settled::Below(below) } else { Settled::Unchanged })
+    }
+
+    /// Sets the state byte of a pending record if the index names it; `false` if it does not, and may
+    /// name it later.
+    fn settle_record(&self, segment: u32, record: &Scanned, guard: &Guard) -> Result<bool> {
+        let Some(location) = Location::new(segment, record.offset) else { return Ok(true) };
+        if !self.judge(&record.header, location, guard)? {
+            return Ok(false);
+        }
+        publish_foreign(&self.files, segment, record.offset)?;
+        Ok(true)
+    }
+
+    /// Whether the index names a pending record. If it names another one of its key instead, that
+    /// one's state byte is set: should it have superseded this one, they must not both be lost.
+    pub fn judge(&self, header: &Header, location: Location, guard: &Guard) -> Result<bool> {
+        let view = View::new(self, guard, Durability::Buffered);
+        let key = self.key_of(header);
+        let word = view.index().lookup(key)?.word;
+        if !matches!(word.kind(), WordKind::Live | WordKind::Tomb) {
+            return Ok(false);
+        }
+        if word.location() == location {
+            return Ok(true);
+        }
+        match rely(&view, key, word) {
+            // A damaged record is nothing that could be lost.
+            Err(error) if !error.is_damage() => Err(error),
+            _ => Ok(false),
+        }
+    }
+
+    /// Makes a segment durable; what is then known to last of it, as soon as its name does.
+    fn sync_segment(
+        &self,
+        segment: u32,
+        settled: Settled,
+        own: &mut Vec<Appender>,
+        guard: &Guard,
+    ) -> Result<Option<(u32, Range<u64>)>> {
+        if self.run.control.is_poisoned(segment) {
+            return self.evacuate(segment, guard).map(|_| None);
+        }
+        let below = match settled {
+            Settled::Unchanged => return Ok(None),
+            Settled::Below(below) => {
+                self.sync_open(segment, own, guard)?;
+                Some(below)
+            }
+            Settled::Sealed => {
+                let confirmed = confirm_sealed(&self.files, segment);
+                self.or_abandon(segment, confirmed, guard)?.then_some(u64::MAX)
+            }
+        };
+        self.refuse_poisoned(segment)?;
+        Ok(below.map(|below| (segment, 0..below)))
+    }
+
+    fn sync_open(&self, segment: u32, own: &mut Vec<Appender>, guard: &Guard) -> Result<()> {
         if let Some(at) = own.iter().position(|appender| appender.number() == segment) {
             self.sync_appender(&mut own[at], guard)?;
-            // What the index does not name of those before us, it never will: they are gone.
-            appenders.note_durable(segment, own[at].tail());
-            // The point only saves the next recovery work; after a failed write the appender is given
-            // up (segment/appender.rs, I4).
-            if own[at].note_durable(settled.below, &self.run.control).is_err() {
+            if own[at].note_durable(&self.run.control).is_err() {
+                // It only tells recovery what is known; but an appender that failed is given up.
                 own.swap_remove(at);
             }
             return Ok(());
         }
         let Some(file) = self.files.open(segment, Access::Read)? else { return Ok(()) };
-        if let Err(error) = file.sync_data() {
-            return Err(self.abandon_segment(segment, error, guard));
-        }
-        appenders.note_durable(segment, settled.below);
-        Ok(())
+        self.or_abandon(segment, sync_data(&*file), guard)
     }
 
-    /// Makes a sealed segment durable, in which nothing more can be published.
-    fn sync_sealed(&self, segment: u32, guard: &Guard) -> Result<()> {
-        let appenders = self.appenders(guard);
-        let Some(file) = self.files.open(segment, Access::Read)? else { return Ok(()) };
-        if is_confirmed(&self.files, segment, &*file)? != Some(true) {
-            if let Err(error) = file.sync_data() {
-                return Err(self.abandon_segment(segment, error, guard));
-            }
-            // That it says so itself only saves others the work.
-            let _ = confirm(&self.files, segment);
+    /// Somebody else's fsync may have failed, and taken the error away from ours.
+    pub fn refuse_poisoned(&self, segment: u32) -> Result<()> {
+        if !self.run.control.is_poisoned(segment) {
+            return Ok(());
         }
-        appenders.note_durable(segment, u64::MAX);
-        Ok(())
+        Err(Error::new(ErrorKind::SyncFailed, "the medium did not take what somebody else wrote")
+            .path(segment_path(segment))
+            .advice("it is appended elsewhere: try again"))
     }
 
-    /// Publishes what the index names of what others had left in the segment before this appender
-    /// took it up, so that a sync covers it (I1). What it does not name is void: whoever appended it
-    /// is gone.
-    pub fn settle_inherited(&self, appender: &mut Appender, guard: &Guard) -> Result<()> {
-        let (segment, end) = (appender.number(), appender.inherited());
-        let known = self.appenders(guard).durable_bytes(segment);
-        if known < end {
-            let file = appender.file();
-            let map = file.map(end.min(file.len()?), Access::Read)?;
-            let digest_bytes = self.files.digest_bytes();
-            for record in Scan::new(&map, self.files.place(segment), digest_bytes, known) {
-                if record.header.state == State::Pending && record.header.kind.is_keyed() {
-                    self.settle_record(segment, &record, guard)?;
-                }
-            }
-        }
-        appender.mark_settled();
-        Ok(())
-    }
-
-    /// Sets the state byte of every record of a segment that the index names. `None` if the segment
-    /// is sealed and confirmed, or sealed now.
-    fn settle(&self, segment: u32, from: u64, guard: &Guard) -> Result<Option<Settled>> {
-        let Some(file) = self.files.open(segment, Access::Read)? else { return Ok(None) };
-        let map = file.map(file.len()?, Access::Read)?;
-        let is_sealed = is_sealed(&map, &self.files, segment);
-        if is_sealed {
-            return Ok(None);
-        }
-        let mut settled = Settled { below: from, is_unchanged: true };
-        let mut is_clean = true;
-        for record in Scan::new(&map, self.files.place(segment), self.files.digest_bytes(), from) {
-            settled.is_unchanged &= !record.header.kind.is_keyed();
-            if record.header.state == State::Pending && record.header.kind.is_keyed() {
-                is_clean &= self.settle_record(segment, &record, guard)?;
-            }
-            if is_clean {
-                settled.below = record.end;
-            }
-        }
-        Ok(Some(settled))
-    }
-
-    /// Sets the state byte of a pending record if the index names it; `false` if it may still be
-    /// named later.
-    fn settle_record(&self, segment: u32, record: &Scanned, guard: &Guard) -> Result<bool> {
-        if !self.is_named_at(segment, record, guard)? {
-            return Ok(false);
-        }
-        publish_foreign(&self.files, segment, record.offset)?;
-        Ok(true)
+    /// The value, or the error after what a failed fsync demands.
+    pub fn or_abandon<T>(&self, segment: u32, result: Result<T>, guard: &Guard) -> Result<T> {
+        result.map_err(|error| match error.kind() {
+            ErrorKind::SyncFailed => self.abandon_segment(segment, error, guard),
+            _ => error,
+        })
     }
 
     /// After a failed fsync: poisons the segment, appends what the index names above its durable
@@ -158,78 +221,119 @@ impl Engine {
             Err(second) => format!("appending its records elsewhere failed, too ({second})"),
         };
         Error::new(ErrorKind::SyncFailed, "the medium did not take what was written")
-            .path(crate::segment::segment_path(segment))
+            .path(segment_path(segment))
             .found(error)
             .advice(outcome)
     }
 
-    /// Copies every record of a segment that the index names into other segments, with its number, and
-    /// moves its word there.
+    /// Copies every record of a poisoned segment that the index names above what lasts into others,
+    /// with its number, makes the copies durable and moves the words there; how many.
+    ///
+    /// # Errors
+    /// `SyncFailed` if not everything could be moved.
     fn evacuate(&self, segment: u32, guard: &Guard) -> Result<u64> {
-        let durable = self.appenders(guard).durable_bytes(segment);
+        if self.run.control.is_all_poisoned() {
+            return Err(Error::new(ErrorKind::SyncFailed, "the medium fails again and again")
+                .path(segment_path(segment))
+                .advice("copy the store to another medium: what can be read is in it"));
+        }
+        let durable = self.appenders(guard).lasting.below(segment);
         let Some(file) = self.files.open(segment, Access::Read)? else { return Ok(0) };
-        let map = file.map(file.len()?, Access::Read)?;
-        let digest_bytes = self.files.digest_bytes();
-        let (mut moved, mut targets) = (0, Vec::<Appender>::new());
-        for record in Scan::new(&map, self.files.place(segment), digest_bytes, durable) {
-            if !record.header.kind.is_keyed() || !self.is_named_at(segment, &record, guard)? {
-                continue;
-            }
-            let room = record.end - record.offset + PAGE_BYTES;
-            if !targets.last().is_some_and(|target| target.fits(room, SEGMENT_BYTES_MAX)) {
-                targets.push(Appender::create(&self.files, &self.run.control)?);
-            }
-            if let Some(target) = targets.last_mut() {
-                moved += u64::from(self.relocate(target, &map, segment, &record, guard)?);
+        let blocks = FileBlocks::new(&*file)?;
+        let mut moving = Moving { engine: self, guard, segment, target: None, moved: 0, lost: 0 };
+        for record in
+            Scan::new(&blocks, self.files.place(segment), self.files.digest_bytes(), durable)
+        {
+            if record.header.kind.is_keyed() {
+                moving.take(&record)?;
             }
         }
-        for mut target in targets {
-            if let Err(error) = target.sync() {
-                self.run.control.poison(target.number());
-                return Err(error);
-            }
-            self.appenders(guard).note_durable(target.number(), target.tail());
-            self.appenders(guard).give_back(vec![target]);
-        }
-        Ok(moved)
-    }
-
-    fn is_named_at(&self, segment: u32, record: &Scanned, guard: &Guard) -> Result<bool> {
-        match Location::new(segment, record.offset) {
-            Some(location) => self.is_named(&record.header, location, guard),
-            None => Ok(false),
-        }
-    }
-
-    /// Copies a record behind the last one of `target` and moves its word; `false` if the index does
-    /// not name it any more.
-    fn relocate(
-        &self,
-        target: &mut Appender,
-        map: &Map,
-        segment: u32,
-        record: &Scanned,
-        guard: &Guard,
-    ) -> Result<bool> {
-        let Some(from) = Location::new(segment, record.offset) else { return Ok(false) };
-        let offset = target.copy_record(map, record, &self.run.control)?;
-        let to = target.location(offset)?;
-        let key = self.key_of(&record.header);
-        loop {
-            let seen = self.index(guard).lookup(key)?;
-            if seen.word.location() != from {
-                return Ok(false);
-            }
-            if self.index(guard).publish(key, seen, seen.word.moved(to))?.is_ok() {
-                target.publish_at(offset)?;
-                return Ok(true);
-            }
-        }
+        blocks.check()?;
+        moving.finish()
     }
 }
 
-struct Settled {
-    /// Every record below is published or void.
-    below: u64,
-    is_unchanged: bool,
+/// What has been settled of a segment.
+#[derive(Clone, Copy)]
+enum Settled {
+    /// There is nothing new in it.
+    Unchanged,
+    /// It is sealed.
+    Sealed,
+    /// Every record below is published, or never will be.
+    Below(u64),
+}
+
+/// The records of a poisoned segment on their way to others.
+struct Moving<'a> {
+    engine: &'a Engine,
+    guard: &'a Guard,
+    segment: u32,
+    target: Option<Appender>,
+    moved: u64,
+    lost: u64,
+}
+
+impl Moving<'_> {
+    /// Copies a record and moves its word, if the index names it.
+    fn take(&mut self, record: &Scanned) -> Result<()> {
+        let engine = self.engine;
+        let Some(from) = Location::new(self.segment, record.offset) else { return Ok(()) };
+        if !engine.is_named(&record.header, from, self.guard)? {
+            return Ok(());
+        }
+        let Some(found) = engine.read(from, self.guard)? else { return Ok(()) };
+        // After a failed write the kernel may have dropped the page, and read an older one again.
+        let body = found.bytes(self.guard);
+        if !body.is_some_and(|body| is_whole(&record.header, body, engine.files.hash)) {
+            self.lost += 1;
+            return Ok(());
+        }
+        let mut target = self.target_for(record.end - record.offset)?;
+        let map = &found.mapped.as_ref().map;
+        let offset = target.copy_record(map, record, &engine.run.control)?;
+        let (key, to) = (engine.key_of(&record.header), target.location(offset)?);
+        if protocol::relocate(&engine.index(self.guard), key, from, to)? {
+            target.publish_at(offset)?;
+            self.moved += 1;
+        }
+        self.target = Some(target);
+        Ok(())
+    }
+
+    /// A target with room for a record; a full one is finished.
+    fn target_for(&mut self, bytes: u64) -> Result<Appender> {
+        match self.target.take() {
+            Some(target) if target.fits(bytes + PAGE_BYTES, u64::MAX) => return Ok(target),
+            Some(full) => self.settle(full)?,
+            None => {}
+        }
+        Appender::create(&self.engine.files, &self.engine.run.control)
+    }
+
+    /// Makes the copies in a target durable, and gives it to others.
+    fn settle(&self, mut target: Appender) -> Result<()> {
+        if let Err(error) = target.sync() {
+            self.engine.run.control.poison(target.number());
+            return Err(error);
+        }
+        let appenders = self.engine.appenders(self.guard);
+        appenders.lasting.note(target.number(), target.appended());
+        appenders.give_back(vec![target]);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<u64> {
+        if let Some(target) = self.target.take() {
+            self.settle(target)?;
+        }
+        if self.lost == 0 {
+            return Ok(self.moved);
+        }
+        Err(Error::new(ErrorKind::SyncFailed, "the medium has lost what it did not take")
+            .path(segment_path(self.segment))
+            .expected("every record as it was written")
+            .found(format!("{} records that are not", self.lost))
+            .advice("put them again; `blobtool fsck --deep` names them"))
+    }
 }

@@ -225,9 +225,8 @@ impl Engine {
         Ok(Some((word, found)))
     }
 
-    /// Sees to it that the record's state byte is set: for whoever relies on a record that the index
-    /// names (spec/CONCURRENCY.md, publishing).
-    pub fn rely(&self, found: &Found<'_>) -> Result<()> {
+    /// Sees to it that the state byte of a record that the index names is set.
+    pub fn set_state(&self, found: &Found<'_>) -> Result<()> {
         if found.header.state == crate::format::record::State::Pending {
             publish_foreign(&self.files, found.location.segment(), found.location.offset())?;
         }
@@ -259,6 +258,7 @@ fn no_record(location: Location) -> Error {
     .found("other bytes")
 }
 
+/// The error for a word whose segment is not there, and which has not moved on.
 #[cold]
 pub fn missing_segment(location: Location) -> Error {
     Error::damaged(

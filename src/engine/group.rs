@@ -1,28 +1,33 @@
 //! Small synced operations of one process share one appender and its syncs: whoever finds nobody
 //! syncing leads and syncs for all that was appended until then; the others wait for a leader whose
 //! sync covers them.
+//!
+//! I1  A leader syncs what operations that are over have appended: their records are published or
+//!     void, for an operation holds the appender until then.
+//! I2  After a failed sync the segment is poisoned before anybody learns of it, or can take it up.
 #![forbid(unsafe_code)]
 
 use crate::engine::Engine;
-use crate::error::{Error, ErrorKind, Result};
-use crate::segment::{Appender, SEGMENTS_DIR};
+use crate::error::Result;
+use crate::segment::{Appender, sync_data, sync_name};
 use crate::sync::epoch::Guard;
-use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The appender that small synced operations share.
 #[derive(Default)]
 pub struct Group {
     open: Mutex<Option<Appender>>,
-    state: Mutex<State>,
+    is_led: Mutex<bool>,
     changed: Condvar,
 }
 
-#[derive(Default)]
-struct State {
-    is_led: bool,
-    failed: HashSet<u32>,
+/// What one operation has appended, and what its appender had until then.
+struct Part {
+    file: Arc<dyn crate::disk::File>,
+    segment: u32,
+    bytes: Range<u64>,
+    appended: Range<u64>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -35,10 +40,18 @@ impl Group {
         lock(&self.open).take()
     }
 
-    /// What has been appended to the segment, if it is still the open one.
-    fn own_of(&self, segment: u32) -> Option<Range<u64>> {
+    /// What has been appended to the segment if it is still the open one.
+    fn appended_to(&self, segment: u32) -> Option<Range<u64>> {
         let open = lock(&self.open);
-        open.as_ref().filter(|appender| appender.number() == segment).map(Appender::own)
+        open.as_ref().filter(|appender| appender.number() == segment).map(Appender::appended)
+    }
+
+    /// Drops the appender of a segment.
+    fn drop_open(&self, segment: u32) {
+        let mut open = lock(&self.open);
+        if open.as_ref().is_some_and(|appender| appender.number() == segment) {
+            *open = None;
+        }
     }
 }
 
@@ -52,81 +65,76 @@ impl Engine {
         operation: impl FnOnce(&mut Appender) -> Result<T>,
     ) -> Result<T> {
         let mut open = lock(&group.open);
-        let target = self.segment_target();
-        let is_poisoned = |open: &Appender| self.run.control.is_poisoned(open.number());
-        let mut appender = match open.take().filter(|open| !is_poisoned(open)) {
-            Some(appender) if appender.fits(bytes, target) => appender,
-            full => {
-                full.map_or(Ok(()), |full| self.seal(full, guard, true))?;
-                self.take_appender(guard, bytes)?
-            }
-        };
-        self.settle_inherited(&mut appender, guard)?;
+        let mut appender = self.group_appender(open.take(), guard, bytes)?;
+        let start = appender.tail();
         let value = operation(&mut appender)?;
-        let (file, number, own) = (appender.file().clone(), appender.number(), appender.own());
+        let part = Part {
+            file: appender.file().clone(),
+            segment: appender.number(),
+            bytes: start..appender.tail(),
+            appended: appender.appended(),
+        };
         *open = Some(appender);
         drop(open);
-        self.sync_group(group, guard, &*file, number, own)?;
+        if !part.bytes.is_empty() {
+            self.sync_part(group, guard, &part)?;
+        }
         Ok(value)
     }
 
-    fn sync_group(
+    /// The group's appender if it will do, else another.
+    fn group_appender(
         &self,
-        group: &Group,
+        open: Option<Appender>,
         guard: &Guard,
-        file: &dyn crate::disk::File,
-        segment: u32,
-        own: Range<u64>,
-    ) -> Result<()> {
-        let appenders = self.appenders(guard);
-        let mut state = lock(&group.state);
+        bytes: u64,
+    ) -> Result<Appender> {
+        let Some(appender) = open else { return self.take_appender(guard, bytes) };
+        if self.run.control.is_poisoned(appender.number()) {
+            drop(appender);
+        } else if appender.fits(bytes, self.segment_target()) {
+            return Ok(appender);
+        } else {
+            self.seal(appender, guard, true)?;
+        }
+        self.take_appender(guard, bytes)
+    }
+
+    fn sync_part(&self, group: &Group, guard: &Guard, part: &Part) -> Result<()> {
+        let mut is_led = lock(&group.is_led);
         loop {
-            if appenders.synced_bytes(segment) >= own.end {
+            if self.appenders(guard).lasting.covers(part.segment, &part.bytes) {
                 return Ok(());
             }
-            if state.failed.contains(&segment) {
-                return Err(Error::new(
-                    ErrorKind::SyncFailed,
-                    "the sync that covered this operation failed",
-                )
-                .advice("what was written is appended elsewhere: try again"));
-            }
-            if !state.is_led {
+            self.refuse_poisoned(part.segment)?;
+            if !*is_led {
                 break;
             }
-            state = group.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            is_led = group.changed.wait(is_led).unwrap_or_else(PoisonError::into_inner);
         }
-        state.is_led = true;
-        drop(state);
-        let covered = group.own_of(segment).unwrap_or(own);
-        let result = self.sync_segment(guard, file, segment, covered);
-        let mut state = lock(&group.state);
-        state.is_led = false;
+        *is_led = true;
+        drop(is_led);
+        let result = self.lead(group, guard, part);
         if result.is_err() {
-            state.failed.insert(segment);
+            self.run.control.poison(part.segment);
         }
-        drop(state);
+        *lock(&group.is_led) = false;
         group.changed.notify_all();
         result.map_err(|error| {
-            drop(group.take());
-            self.abandon_segment(segment, error, guard)
+            group.drop_open(part.segment);
+            self.abandon_segment(part.segment, error, guard)
         })
     }
 
-    fn sync_segment(
-        &self,
-        guard: &Guard,
-        file: &dyn crate::disk::File,
-        segment: u32,
-        covered: Range<u64>,
-    ) -> Result<()> {
-        let appenders = self.appenders(guard);
-        let is_first = appenders.synced_bytes(segment) == 0;
-        file.sync_data()?;
-        if is_first {
-            self.disk().sync_dir(SEGMENTS_DIR)?;
+    /// Syncs for all that has been appended until now.
+    fn lead(&self, group: &Group, guard: &Guard, part: &Part) -> Result<()> {
+        let appended = group.appended_to(part.segment).unwrap_or_else(|| part.appended.clone());
+        let lasting = &self.appenders(guard).lasting;
+        sync_data(&*part.file)?;
+        if lasting.is_unknown(part.segment) {
+            sync_name(&self.files)?;
         }
-        appenders.note_synced(segment, covered);
+        lasting.note(part.segment, appended);
         Ok(())
     }
 }

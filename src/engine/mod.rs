@@ -6,10 +6,12 @@ mod appenders;
 mod durable;
 mod engine;
 mod group;
+mod lasting;
 mod threads;
+mod view;
 
 pub use engine::{
-    Durability, Engine, Found, LOCKS_PATH, Settings, Verify, is_sole_user, missing_segment,
-    take_users_lock,
+    Durability, Engine, Found, LOCKS_PATH, Settings, Verify, is_sole_user, take_users_lock,
 };
 pub use threads::default_threads;
+pub use view::View;

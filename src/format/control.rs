@@ -7,8 +7,8 @@
 pub const MAGIC: u64 = u64::from_le_bytes(*b"DRYCTRL\n");
 /// Version of the shared-memory protocol; apart from the format version.
 pub const PROTOCOL: u64 = 1;
-/// Bytes of the page.
-pub const BYTES: usize = 16 << 10;
+/// Bytes of the page. Loom keeps an account of every word: under it there are as few as will do.
+pub const BYTES: usize = if cfg!(loom) { 1 << 10 } else { 16 << 10 };
 
 // Words that are written once stand in the first line; each hot word has a line of its own.
 /// [`MAGIC`].
@@ -38,10 +38,10 @@ pub const POISON_COUNT_WORD: usize = 41;
 /// Hints: location of the last header appended to each open segment, plus 1; 0 is a free slot.
 pub const OPEN_WORD: usize = 64;
 /// Number of the slots at [`OPEN_WORD`].
-pub const OPEN_SLOTS: usize = 256;
+pub const OPEN_SLOTS: usize = if cfg!(loom) { 2 } else { 256 };
 /// Segments whose fsync failed, plus 1; 0 is a free slot.
 pub const POISON_WORD: usize = OPEN_WORD + OPEN_SLOTS;
 /// Number of the slots at [`POISON_WORD`].
-pub const POISON_SLOTS: usize = 64;
+pub const POISON_SLOTS: usize = if cfg!(loom) { 2 } else { 64 };
 
 const _: () = assert!((POISON_WORD + POISON_SLOTS) * 8 <= BYTES);

@@ -225,6 +225,11 @@ impl Header {
         is_blob.then_some(body_len)
     }
 
+    /// Where a record with this header stands behind one that ends at `end`.
+    pub fn offset_after(&self, end: u64) -> Option<u64> {
+        header_offset(end, 1 << self.align_log2)
+    }
+
     /// Bytes from the header to the end of the record: header, body, chunk digests of `digest_bytes`
     /// each, rounded up to a step.
     #[inline]

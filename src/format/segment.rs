@@ -1,7 +1,7 @@
 //! The head, footer and trailer of a segment (spec/FORMAT.md, sections 3 and 6).
 #![forbid(unsafe_code)]
 
-use super::record::{Header, Kind, State};
+use super::record::{BODY_BYTES_MAX, Header, Kind, State};
 use crate::units::STEP_BYTES;
 use xxhash_rust::xxh3::xxh3_64;
 use zerocopy::little_endian::{U32, U64};
@@ -117,8 +117,11 @@ impl Entry {
         }
     }
 
-    /// The header that it lists, if its kind and state are known.
+    /// The header that it lists, if its kind and state are known and its body can be.
     pub fn header(&self) -> Option<Header> {
+        if self.body_len.get() > BODY_BYTES_MAX {
+            return None;
+        }
         Some(Header {
             kind: Kind::from_code(self.kind)?,
             state: State::from_code(self.state)?,
@@ -127,6 +130,11 @@ impl Entry {
             sequence: self.sequence.get(),
             digest: self.digest,
         })
+    }
+
+    /// Byte offset behind the record; `None` if it lists none that can be.
+    pub fn end(&self, digest_bytes: u64) -> Option<u64> {
+        self.offset().checked_add(self.header()?.record_bytes(digest_bytes))
     }
 
     /// Byte offset of the header.

@@ -158,6 +158,12 @@ impl Word {
         Location::from_bits(self.0)
     }
 
+    /// Whether both name one record, and say the same about it; flags aside.
+    #[inline]
+    pub fn is_same_record(self, other: Self) -> bool {
+        self.kind() == other.kind() && self.location() == other.location()
+    }
+
     /// Without FROZEN: what the operation that froze it saw, and what the next table gets.
     #[inline]
     pub fn thawed(self) -> Self {

@@ -9,8 +9,8 @@ use crate::format::refs::{RefBody, pin_key, ref_digest};
 use crate::format::segment::Entry;
 use crate::format::word::{Location, Word};
 use crate::id::{BlobId, Key};
-use crate::segment::{Facts, Files, pin_of, read_facts};
-use crate::stream::hash_in_place;
+use crate::segment::{Facts, Files, read_facts};
+use crate::whole::is_whole;
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -122,7 +122,7 @@ impl Reader<'_> {
         let bytes = header.record_bytes(self.files.digest_bytes());
         let Some(location) = Location::new(self.facts.number, entry.offset()) else { return };
         let is_durable = entry.offset() + bytes <= self.facts.durable;
-        if !is_durable && !self.is_whole(entry.offset(), header) {
+        if !is_durable && !self.has_survived(entry.offset(), header) {
             return;
         }
         let key = match header.kind {
@@ -178,7 +178,7 @@ impl Reader<'_> {
 
     /// Whether a record that may not have reached the medium is what its digest says. The header is
     /// read again, for a footer may be there without the records that it lists.
-    fn is_whole(&self, offset: u64, header: &Header) -> bool {
+    fn has_survived(&self, offset: u64, header: &Header) -> bool {
         let block = self.map().read_block(offset);
         let place = self.files.place(self.facts.number);
         let stands = block.and_then(|block| Header::decode(&block, place, offset));
@@ -186,14 +186,7 @@ impl Reader<'_> {
         {
             return false;
         }
-        let Some(body) = published_body(self.map(), offset, header) else { return false };
-        match header.kind {
-            Kind::Blob => hash_in_place(body, self.files.hash, None).digest == header.digest,
-            Kind::Pin => pin_of(body, &header.digest).is_some(),
-            Kind::Ref | Kind::RefTomb => {
-                ref_digest(Key::from_digest(&header.digest), body) == header.digest
-            }
-            Kind::BlobTomb | Kind::DurablePoint => true,
-        }
+        let body = published_body(self.map(), offset, header);
+        body.is_some_and(|body| is_whole(header, body, self.files.hash))
     }
 }

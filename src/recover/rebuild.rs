@@ -278,7 +278,7 @@ fn seal_open(
     for &number in unsealed {
         let sealed =
             Appender::adopt_orphan(source.files, number).and_then(|appender| match appender {
-                Some(appender) => appender.seal(control, true, &|header, location| {
+                Some(mut appender) => appender.seal(control, true, &|header, location| {
                     named(source.files, index, header, location)
                 }),
                 None => Ok(()),

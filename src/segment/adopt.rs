@@ -10,7 +10,7 @@ use super::appender::Appender;
 use super::files::Files;
 use super::read::{is_sealed, record_at};
 use super::scan::Scan;
-use crate::control::Control;
+use crate::control::{Adopted, Control};
 use crate::disk::{Access, File, LockKind, Map};
 use crate::error::Result;
 use crate::format::segment::HEAD_BYTES;
@@ -21,20 +21,11 @@ use std::sync::Arc;
 impl Appender {
     /// Takes up any open segment that is free and not sealed.
     pub fn adopt(files: &Files, control: &Control) -> Result<Option<Self>> {
-        for (slot, last) in control.open_segments() {
-            if control.is_poisoned(last.segment()) {
-                continue;
-            }
-            match Self::adopt_one(files, last)? {
-                Adopted::Taken(mut appender) => {
-                    appender.slot = Some(slot);
-                    return Ok(Some(*appender));
-                }
-                Adopted::Gone => control.forget_open(slot, last.segment()),
-                Adopted::Busy => {}
-            }
-        }
-        Ok(None)
+        let taken = control.take_up(|last| Self::adopt_one(files, last))?;
+        Ok(taken.map(|(slot, mut appender)| {
+            appender.slot = Some(slot);
+            *appender
+        }))
     }
 
     /// Takes up this segment, if it is free and not sealed.
@@ -46,7 +37,7 @@ impl Appender {
         })
     }
 
-    fn adopt_one(files: &Files, last: Location) -> Result<Adopted> {
+    fn adopt_one(files: &Files, last: Location) -> Result<Adopted<Box<Self>>> {
         let number = last.segment();
         let Some(file) = files.open(number, Access::Write)? else { return Ok(Adopted::Gone) };
         if !file.try_lock(0, 1, LockKind::Exclusive)? {
@@ -70,12 +61,6 @@ impl Appender {
             len,
         ))))
     }
-}
-
-enum Adopted {
-    Taken(Box<Appender>),
-    Gone,
-    Busy,
 }
 
 /// First byte behind every record and everything else that is not zero.

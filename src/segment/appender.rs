@@ -14,6 +14,7 @@
 
 use super::batch::{Batch, Placed};
 use super::files::{Files, SEGMENTS_DIR, segment_path};
+use super::seal::{sync_data, sync_name};
 use crate::control::Control;
 use crate::disk::{File, LockKind, Reserve};
 use crate::error::{Error, ErrorKind, Result};
@@ -39,17 +40,14 @@ pub struct Appender {
     pub(super) file: Arc<dyn File>,
     pub(super) number: u32,
     pub(super) place: Place,
-    /// The tail when this process made the segment or took it up.
-    start: u64,
+    /// Where it was taken up: records below are not of this appender's making.
+    pub(super) origin: u64,
     /// First byte that belongs to no record.
     pub(super) tail: u64,
     /// Length of the file: what is reserved.
     pub(super) reserved: u64,
-    /// What stands below has been synced since it was appended.
+    /// What stands below is known to be durable.
     pub(super) durable: u64,
-    /// What stands below was appended before this appender took the segment up, and not every record
-    /// that the index names is known to be published.
-    pub(super) inherited: u64,
     pub(super) slot: Option<usize>,
     pub(super) hinted: u64,
     buffer: Vec<u8>,
@@ -80,11 +78,10 @@ impl Appender {
             files: files.clone(),
             file,
             number,
-            start: 0,
+            origin: 0,
             tail: HEAD_BYTES,
             reserved: HEAD_BYTES,
             durable: 0,
-            inherited: 0,
             slot: None,
             hinted: 0,
             buffer: Vec::new(),
@@ -104,11 +101,10 @@ impl Appender {
             files: files.clone(),
             file,
             number,
-            start: tail,
+            origin: tail,
             tail,
             reserved,
             durable: 0,
-            inherited: tail,
             slot: None,
             hinted: tail,
             buffer: Vec::new(),
@@ -144,10 +140,9 @@ impl Appender {
         self.tail
     }
 
-    /// What this process has appended: all of it published or void while no operation has the
-    /// appender.
-    pub fn own(&self) -> Range<u64> {
-        self.start..self.tail
+    /// The bytes that it has appended.
+    pub fn appended(&self) -> Range<u64> {
+        self.origin..self.tail
     }
 
     /// Whether records of `bytes` fit before the segment reaches `target`. A fresh segment takes
@@ -237,32 +232,24 @@ impl Appender {
         Ok(())
     }
 
-    /// End of what others may have left pending although the index names it; 0 if nothing is known to.
-    pub fn inherited(&self) -> u64 {
-        self.inherited
-    }
-
-    /// All of that has been published.
-    pub fn mark_settled(&mut self) {
-        self.inherited = 0;
-    }
-
     /// Makes everything appended durable, and the segment's name the first time.
+    ///
+    /// # Errors
+    /// `SyncFailed`: the segment is to be poisoned before the appender is dropped.
     pub fn sync(&mut self) -> Result<()> {
-        let tail = self.tail;
-        self.file.sync_data()?;
+        sync_data(&*self.file)?;
         if self.durable == 0 {
-            self.files.disk.sync_dir(SEGMENTS_DIR)?;
+            sync_name(&self.files)?;
         }
-        self.durable = tail;
+        self.durable = self.tail;
         Ok(())
     }
 
-    /// Notes in the segment that all below `durable` is: recovery need not verify it.
-    pub fn note_durable(&mut self, durable: u64, control: &Control) -> Result<()> {
+    /// Notes in the segment what is durable: recovery need not verify it.
+    pub fn note_durable(&mut self, control: &Control) -> Result<()> {
         let mut batch = self.batch();
         let mut digest = [0; 32];
-        digest[..8].copy_from_slice(&durable.to_le_bytes());
+        digest[..8].copy_from_slice(&self.durable.to_le_bytes());
         batch.push(Kind::DurablePoint, &[], 0, digest);
         let appended = self.append(&batch, control);
         self.recycle(batch);

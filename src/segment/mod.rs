@@ -4,6 +4,7 @@
 mod adopt;
 mod appender;
 mod batch;
+mod blocks;
 mod copy;
 mod files;
 mod read;
@@ -13,8 +14,9 @@ mod set;
 
 pub use appender::Appender;
 pub use batch::{Batch, bound};
+pub use blocks::FileBlocks;
 pub use files::{Files, SEGMENTS_DIR, segment_path};
 pub use read::{Facts, is_sealed, pin_of, publish_foreign, read_facts};
 pub use scan::{Scan, Scanned};
-pub use seal::{confirm, is_confirmed};
+pub use seal::{confirm_sealed, sync_data, sync_name};
 pub use set::{Mapped, SegmentSet};

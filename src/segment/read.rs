@@ -1,6 +1,7 @@
 //! What a segment says about itself: its footer where there is one, else a walk.
 #![forbid(unsafe_code)]
 
+use super::blocks::{Blocks, FileBlocks};
 use super::files::{Files, segment_path};
 use super::scan::{Scan, Scanned};
 use crate::disk::{Access, Map};
@@ -24,17 +25,17 @@ pub struct End {
 }
 
 /// The trailer of a segment, if it is sealed.
-pub fn end_of(map: &Map, files: &Files, number: u32) -> Option<End> {
+pub fn end_of(blocks: &impl Blocks, files: &Files, number: u32) -> Option<End> {
     let trailer_at = |at: u64| {
-        let trailer: Trailer = zerocopy::transmute!(map.read_block(at)?);
+        let trailer: Trailer = zerocopy::transmute!(blocks.block(at)?);
         trailer.is_valid(number, at).then_some(trailer)
     };
-    let last = map.len().checked_sub(TRAILER_BYTES)?;
+    let last = blocks.len().checked_sub(TRAILER_BYTES)?;
     if let Some(trailer) = trailer_at(last) {
         let durable = trailer.durable_bytes.get().min(trailer.entries_offset.get());
         return Some(End { trailer, durable, is_confirmed: false });
     }
-    let point = record_at(map, files.place(number), last)?;
+    let point = record_at(blocks, files.place(number), last)?;
     if point.kind != Kind::DurablePoint || durable_offset(&point) < last {
         return None;
     }
@@ -43,13 +44,13 @@ pub fn end_of(map: &Map, files: &Files, number: u32) -> Option<End> {
 }
 
 /// Whether a segment is sealed.
-pub fn is_sealed(map: &Map, files: &Files, number: u32) -> bool {
-    end_of(map, files, number).is_some()
+pub fn is_sealed(blocks: &impl Blocks, files: &Files, number: u32) -> bool {
+    end_of(blocks, files, number).is_some()
 }
 
 /// The valid header at an offset, if there is one.
-pub fn record_at(map: &Map, place: Place, offset: u64) -> Option<Header> {
-    Header::from_words(&map.read_words(offset)?, place, offset)
+pub fn record_at(blocks: &impl Blocks, place: Place, offset: u64) -> Option<Header> {
+    Header::decode(&blocks.block(offset)?, place, offset)
 }
 
 /// The offset below which a durable point vouches.
@@ -79,38 +80,47 @@ pub struct Facts {
 pub fn read_facts(files: &Files, number: u32) -> Result<Option<Facts>> {
     let Some(file) = files.open(number, Access::Read)? else { return Ok(None) };
     files.check_head(&*file, number)?;
+    // Mapped first, so that the mapping holds every record that is found afterwards.
     let map = Arc::new(file.map(file.len()?, Access::Read)?);
-    let end = end_of(&map, files, number);
-    let listed = end.and_then(|end| read_footer(&map, files, number, &end.trailer));
+    let blocks = FileBlocks::new(&*file)?;
+    let end = end_of(&blocks, files, number);
+    let listed = end.and_then(|end| read_footer(&blocks, files, number, &end.trailer));
     let is_sealed = listed.is_some();
-    let (records, durable) = match (listed, end) {
+    let (mut records, durable) = match (listed, end) {
         (Some(records), Some(end)) => (records, end.durable),
-        _ => walk(&map, files, number, 0),
+        _ => walk(&blocks, files, number, 0),
     };
+    blocks.check()?;
+    let is_mapped = |entry: &Entry| entry.end(files.digest_bytes()).is_some_and(|e| e <= map.len());
+    records.retain(is_mapped);
     Ok(Some(Facts { number, map, records, is_sealed, durable }))
 }
 
 /// The entries of a footer, or `None` if anything about them is wrong.
-fn read_footer(map: &Map, files: &Files, number: u32, trailer: &Trailer) -> Option<Vec<Entry>> {
+fn read_footer(
+    blocks: &impl Blocks,
+    files: &Files,
+    number: u32,
+    trailer: &Trailer,
+) -> Option<Vec<Entry>> {
     let count = usize::try_from(trailer.entry_count.get()).ok()?;
     let offset = trailer.entries_offset.get();
-    if trailer.entry_count.get().checked_mul(ENTRY_BYTES)? > map.len() {
+    if trailer.entry_count.get().checked_mul(ENTRY_BYTES)? > blocks.len() {
         return None;
     }
     let mut entries = vec![Entry::new_zeroed(); count];
-    if !map.copy_to(offset, entries.as_mut_bytes()) || !trailer.vouches_for(entries.as_bytes()) {
+    if !blocks.copy_to(offset, entries.as_mut_bytes()) || !trailer.vouches_for(entries.as_bytes()) {
         return None;
     }
     let digest_bytes = files.digest_bytes();
     for entry in &mut entries {
         let header = entry.header()?;
-        let end = entry.offset().checked_add(header.record_bytes(digest_bytes))?;
-        if end > offset {
+        if entry.end(digest_bytes)? > offset {
             return None;
         }
         if header.state == State::Pending {
             // Somebody who relied on it may have published it while the segment was being sealed.
-            let state = record_at(map, files.place(number), entry.offset())?.state;
+            let state = record_at(blocks, files.place(number), entry.offset())?.state;
             entry.state = state as u8;
         }
     }
@@ -118,26 +128,26 @@ fn read_footer(map: &Map, files: &Files, number: u32, trailer: &Trailer) -> Opti
 }
 
 /// Walks a segment from an offset: its records, and what its durable points prove.
-pub fn walk(map: &Map, files: &Files, number: u32, from: u64) -> (Vec<Entry>, u64) {
+pub fn walk(blocks: &impl Blocks, files: &Files, number: u32, from: u64) -> (Vec<Entry>, u64) {
     let mut durable = 0;
     let mut records = Vec::new();
-    for found in Scan::new(map, files.place(number), files.digest_bytes(), from) {
+    for found in Scan::new(blocks, files.place(number), files.digest_bytes(), from) {
         if found.header.kind == Kind::DurablePoint {
             durable = durable_offset(&found.header).min(found.offset).max(durable);
         } else {
-            records.push(Entry::new(&found.header, found.offset, held_by(map, &found)));
+            records.push(Entry::new(&found.header, found.offset, held_by(blocks, &found)));
         }
     }
     (records, durable)
 }
 
 /// The number that a pin holds; 0 for other records, and for a pin whose body does not check.
-fn held_by(map: &Map, found: &Scanned) -> u64 {
+fn held_by(blocks: &impl Blocks, found: &Scanned) -> u64 {
     if found.header.kind != Kind::Pin || found.header.body_len != PIN_BYTES {
         return 0;
     }
     let mut pin = RawPin::new_zeroed();
-    let whole = map.copy_to(found.offset + HEADER_BYTES, pin.as_mut_bytes());
+    let whole = blocks.copy_to(found.offset + HEADER_BYTES, pin.as_mut_bytes());
     if whole && pin.is_valid(&found.header.digest) { pin.held.get() } else { 0 }
 }
 

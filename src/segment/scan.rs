@@ -5,7 +5,7 @@
 //! by its checksum, so bytes inside a payload are never taken for one.
 #![forbid(unsafe_code)]
 
-use crate::disk::Map;
+use super::blocks::Blocks;
 use crate::format::record::{Header, MAGIC, Place};
 use crate::format::segment::HEAD_BYTES;
 use crate::units::STEP_BYTES;
@@ -21,25 +21,25 @@ pub struct Scanned {
     pub end: u64,
 }
 
-/// A walk over the mapped bytes of a segment, from an offset to another.
+/// A walk over the bytes of a segment, from an offset on.
 #[derive(Debug)]
-pub struct Scan<'m> {
-    map: &'m Map,
+pub struct Scan<'m, B> {
+    blocks: &'m B,
     place: Place,
     digest_bytes: u64,
     at: u64,
     end: u64,
 }
 
-impl<'m> Scan<'m> {
-    /// Walks from `from` (or the first record) to the end of the mapping.
-    pub fn new(map: &'m Map, place: Place, digest_bytes: u64, from: u64) -> Self {
+impl<'m, B: Blocks> Scan<'m, B> {
+    /// Walks from `from` (or the first record) to the end.
+    pub fn new(blocks: &'m B, place: Place, digest_bytes: u64, from: u64) -> Self {
         let at = from.max(HEAD_BYTES).next_multiple_of(STEP_BYTES);
-        Self { map, place, digest_bytes, at, end: map.len() }
+        Self { blocks, place, digest_bytes, at, end: blocks.len() }
     }
 
     fn record_at(&self, offset: u64) -> Option<Scanned> {
-        let block = self.map.read_block(offset)?;
+        let block = self.blocks.block(offset)?;
         if block[..4] != MAGIC.to_le_bytes() {
             return None;
         }
@@ -49,7 +49,7 @@ impl<'m> Scan<'m> {
     }
 }
 
-impl Iterator for Scan<'_> {
+impl<B: Blocks> Iterator for Scan<'_, B> {
     type Item = Scanned;
 
     fn next(&mut self) -> Option<Scanned> {

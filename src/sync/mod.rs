@@ -11,6 +11,8 @@
 pub mod epoch;
 pub mod racy;
 
+use std::time::Duration;
+
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
@@ -54,6 +56,17 @@ pub trait Words {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// Words whose low halves can be slept on, as a futex.
+pub trait Futex: Words {
+    /// Whether the words may be changed; who may only read them cannot ask to be woken.
+    fn is_writable(&self) -> bool;
+    /// Sleeps while the low half of a word is `expected`, until woken or for `timeout`; may also return
+    /// for nothing.
+    fn futex_wait(&self, at: usize, expected: u32, timeout: Duration);
+    /// Wakes all that sleep on a word.
+    fn futex_wake_all(&self, at: usize);
 }
 
 /// Words on the heap: for tests, Miri and loom.
