@@ -255,8 +255,13 @@ fn acquit<L: RefLog>(log: &L, held: &[u64]) -> Result<Acquitted> {
     Ok(Acquitted::All)
 }
 
-/// Publishes a tombstone for a key; `false` if there is nothing to remove.
-pub fn remove<L: RecordLog>(log: &mut L, key: Key) -> Result<bool> {
+/// Publishes a tombstone for a key; `false` if there is nothing to remove, or nothing that could be
+/// seen, which is what `is_visible` says of the record that the word names.
+pub fn remove<L: RecordLog>(
+    log: &mut L,
+    key: Key,
+    is_visible: impl Fn(Word) -> Result<bool>,
+) -> Result<bool> {
     for _ in 0..ATTEMPTS_MAX {
         let mut seen = log.index().lookup(key)?;
         if !seen.word.is_live() {
@@ -270,9 +275,11 @@ pub fn remove<L: RecordLog>(log: &mut L, key: Key) -> Result<bool> {
             seen = log.index().lookup(key)?;
         }
         let word = log.append(sequence, &[])?;
+        // Asked as late as can be, so that it holds when the word moves.
+        let was_visible = is_visible(seen.word)?;
         if log.index().publish(key, seen, word)?.is_ok() {
             log.publish()?;
-            return Ok(true);
+            return Ok(was_visible);
         }
     }
     Err(restless())

@@ -6,7 +6,7 @@ use crate::engine::{Durability, Engine, View};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Kind, record_bytes};
 use crate::format::refs::ref_digest;
-use crate::format::word::Word;
+use crate::format::word::{Location, Word};
 use crate::id::{BlobId, Key};
 use crate::index::Index;
 use crate::naming::Naming;
@@ -186,16 +186,19 @@ impl Engine {
         protocol::set(&mut Op::new(view, appender, Setting { naming, ids, key }), key)
     }
 
-    /// Publishes a tombstone for a key; `false` if there is nothing to remove.
+    /// Publishes a tombstone for a key; `false` if there is nothing to remove, or nothing that could
+    /// be seen: that is what `is_visible` says of the record at a location.
     pub fn remove_key(
         &self,
         appender: &mut Appender,
         guard: &Guard,
         target: &Removal<'_>,
         durability: Durability,
+        is_visible: &dyn Fn(Location) -> Result<bool>,
     ) -> Result<bool> {
         let view = View::new(self, guard, durability);
-        protocol::remove(&mut Op::new(view, appender, target), target.key)
+        let mut op = Op::new(view, appender, target);
+        protocol::remove(&mut op, target.key, |word| is_visible(word.location()))
     }
 }
 

@@ -52,9 +52,7 @@ impl Engine {
             return until_named(|| self.put_large(guard, body, naming, durability));
         }
         match body {
-            Body::Fixed(bytes) => {
-                until_named(|| self.put_small(guard, bytes, naming, durability))
-            }
+            Body::Fixed(bytes) => until_named(|| self.put_small(guard, bytes, naming, durability)),
             Body::Racy(racy) => {
                 let mut copy = vec![0; racy.len()];
                 racy.copy_to(0, &mut copy);

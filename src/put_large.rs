@@ -154,10 +154,8 @@ impl Engine {
         let (is_lone, is_exposed) = (written.is_lone, &mut written.is_exposed);
         let body =
             InPlace { id, naming, at: written.at, hashed: &written.hashed, is_lone, is_exposed };
-        let put = protocol::put(
-            &mut Op::new(view, appender, body),
-            std::slice::from_mut(&mut pair),
-        );
+        let put =
+            protocol::put(&mut Op::new(view, appender, body), std::slice::from_mut(&mut pair));
         if let Err(error) = put {
             // What may have been named must stay as it is: another attempt writes its bytes elsewhere.
             if written.is_exposed {

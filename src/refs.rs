@@ -209,10 +209,7 @@ impl Refs {
         let guard = pin();
         self.engine.enter_writing(&guard)?;
         let durability = durability.unwrap_or(self.engine.settings.durability);
-        let was_visible = self.engine.get_ref(&guard, &self.namespace, key.as_ref())?.is_some();
-        let removed = self.engine.remove_ref(&guard, &self.namespace, key.as_ref(), durability)?;
-        self.engine.run.control.announce_change();
-        Ok(removed && was_visible)
+        self.engine.remove_ref(&guard, &self.namespace, key.as_ref(), durability)
     }
 
     /// Waits until `key` is bound; `None` if the time runs out first.
@@ -300,7 +297,7 @@ impl Engine {
         Ok(entry)
     }
 
-    /// Removes a name, whatever it is bound to.
+    /// Removes a name, whatever it is bound to; `false` if it could not be seen.
     pub fn remove_ref(
         &self,
         guard: &Guard,
@@ -316,11 +313,10 @@ impl Engine {
         let body = RefBody { namespace: namespace.into(), key: key.to_vec(), ..RefBody::default() }
             .encode();
         let removal = Removal::of_ref(at, &body);
-        self.with_appender(
-            guard,
-            removal.record_bytes() + crate::units::PAGE_BYTES,
-            durability,
-            |appender| self.remove_key(appender, guard, &removal, durability),
-        )
+        let is_visible = |location| match self.read(location, guard)? {
+            Some(found) => Ok(self.entry_of(&found, namespace, key, guard)?.is_some()),
+            None => Ok(true),
+        };
+        self.remove(guard, &removal, durability, &is_visible)
     }
 }

@@ -130,8 +130,8 @@ impl Engine {
         let body = name.encode();
         let removal = Removal::of_ref(key, &body);
         // The pin of a blob that was removed reads as absent.
-        let was_visible = self.find_blob(id, guard)?.is_some();
-        Ok(self.remove(guard, &removal, durability)? && was_visible)
+        let is_visible = |_| Ok(self.find_blob(id, guard)?.is_some());
+        self.remove(guard, &removal, durability, &is_visible)
     }
 
     /// Removes a blob, whoever names it; `false` if there was none.
@@ -146,10 +146,17 @@ impl Engine {
         {
             return Ok(false);
         }
-        self.remove(guard, &Removal::of_blob(id), durability)
+        self.remove(guard, &Removal::of_blob(id), durability, &|_| Ok(true))
     }
 
-    fn remove(&self, guard: &Guard, removal: &Removal<'_>, durability: Durability) -> Result<bool> {
+    /// Publishes a tombstone; `false` if there was nothing that could be seen.
+    pub fn remove(
+        &self,
+        guard: &Guard,
+        removal: &Removal<'_>,
+        durability: Durability,
+        is_visible: &dyn Fn(Location) -> Result<bool>,
+    ) -> Result<bool> {
         // Nothing to remove needs no appender.
         let view = View::new(self, guard, durability);
         let word = view.index().lookup(removal.key())?.word;
@@ -158,7 +165,7 @@ impl Engine {
         }
         let removed =
             self.with_appender(guard, removal.record_bytes(), durability, |appender| {
-                self.remove_key(appender, guard, removal, durability)
+                self.remove_key(appender, guard, removal, durability, is_visible)
             })?;
         self.run.control.announce_change();
         Ok(removed)

@@ -13,9 +13,9 @@
 
 use super::{Access, fork, sys};
 use crate::error::{Error, Result};
-use crate::sync::{Futex, Words};
 use crate::sync::machine::{AtomicU64, Ordering, fence};
 use crate::sync::racy::Racy;
+use crate::sync::{Futex, Words};
 use nix::sys::mman::{self, MapFlags, MmapAdvise, ProtFlags};
 use std::fmt;
 use std::num::NonZeroUsize;

@@ -101,9 +101,8 @@ impl Engine {
             // Whoever sealed it has settled it.
             return Ok(Settled::Sealed);
         }
-        let walk = |from| {
-            Scan::new(&blocks, self.files.place(segment), self.files.digest_bytes(), from)
-        };
+        let walk =
+            |from| Scan::new(&blocks, self.files.place(segment), self.files.digest_bytes(), from);
         let (mut below, mut is_changed, mut is_clean) = (known.max(HEAD_BYTES), false, true);
         for record in walk(known) {
             is_changed |= record.header.kind.is_keyed();

@@ -100,7 +100,7 @@ fn where_moving_fails_too_no_sync_succeeds_until_it_is_done() {
     disk.fail_syncs(&[true; 5]);
     let error = refused(store.sync(), ErrorKind::SyncFailed, &["failed, too"]);
     assert_eq!(disk.failed(), 2, "{error}");
-    refused(store.sync(), ErrorKind::Io, &["Input/output error"]);
+    refused(store.sync(), ErrorKind::SyncFailed, &["Input/output error"]);
     disk.fail_syncs(&[]);
     store.sync().expect("the medium works again");
     ledger.check(&after_power_loss(&disk, place.path(), never), "after a power loss");
