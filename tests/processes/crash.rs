@@ -144,7 +144,10 @@ fn id_of(store: &Store, content: &[u8]) -> BlobId {
 }
 
 /// Everything that can be seen.
-fn all(store: &Store) -> (BTreeMap<BlobId, bool>, BTreeSet<(String, Vec<u8>, Version)>) {
+/// The blobs with their pins, and the refs with their versions.
+type Everything = (BTreeMap<BlobId, bool>, BTreeSet<(String, Vec<u8>, Version)>);
+
+fn all(store: &Store) -> Everything {
     let blobs = store.blobs().map(|stat| stat.unwrap()).map(|stat| (stat.id, stat.pinned));
     let refs = ["bound", "counted"].into_iter().flat_map(|namespace| {
         let entries: Vec<_> = store.refs(namespace).iter().map(Result::unwrap).collect();
