@@ -26,12 +26,12 @@ fn all_operations_do_the_same_when_synced() {
         store.reserve(300_000).unwrap().commit_as(&refs, "draft").unwrap(),
     ];
     ids.extend(store.put_many(&[bytes(10, 1), bytes(11, 1), bytes(100_001, 1)]).unwrap());
-    let first = refs.set("blob", &ids[0]).unwrap();
+    let first = refs.set("blob", ids[0]).unwrap();
     refs.set("bytes", "v").unwrap();
     refs.set("long", bytes(5000, 1)).unwrap();
     refs.set("longer", bytes(100_002, 1)).unwrap();
     refs.add("added", vec![ids[1], ids[2]]).unwrap().unwrap();
-    refs.compare_and_set("blob", Some(first), &ids[3]).unwrap().unwrap();
+    refs.compare_and_set("blob", Some(first), ids[3]).unwrap().unwrap();
     assert_eq!(refs.add("added", "x").unwrap(), None);
     refs.set("removed", "v").unwrap();
     assert!(refs.remove("removed").unwrap() && !refs.remove("removed").unwrap());
@@ -66,7 +66,7 @@ fn single_operations_may_be_synced() {
         let id = store.put_with(b"stone", &put).unwrap();
         store.put_reader_with(&bytes(3 * MIB, 1)[..], &put).unwrap();
         let set = SetOptions::new().durability(Durability::Synced).tag("t");
-        let version = store.refs("r").set_with("k", &id, &set).unwrap();
+        let version = store.refs("r").set_with("k", id, &set).unwrap();
         let swapped = store.refs("r").compare_and_set_with("k", Some(version), "v", &set).unwrap();
         assert!(swapped > Some(version));
         assert!(store.refs("r").remove_with("k", Some(Durability::Synced)).unwrap());
@@ -84,7 +84,7 @@ fn synced_threads_share_their_syncs_and_each_gets_its_own_answer() {
                 for round in 0..20 {
                     let content = bytes(300, thread * 100 + round);
                     let id = store.put(&content).unwrap();
-                    store.refs("r").set(format!("{thread}/{round}"), &id).unwrap();
+                    store.refs("r").set(format!("{thread}/{round}"), id).unwrap();
                     assert_eq!(read(store, &id), content);
                 }
             });

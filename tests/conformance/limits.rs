@@ -56,7 +56,7 @@ fn a_full_store_can_be_read_named_and_emptied() {
     for &seed in &seeds {
         let id = store.put(&bytes(MIB, seed)).expect("it is there: nothing is stored");
         assert!(read(&store, &id) == bytes(MIB, seed));
-        store.refs("r").set(seed.to_string(), &id).unwrap();
+        store.refs("r").set(seed.to_string(), id).unwrap();
         assert!(store.unpin(&id).unwrap());
         assert!(store.refs("r").remove(seed.to_string()).unwrap());
         assert!(store.remove(&id).unwrap());

@@ -17,7 +17,7 @@ fn pins_can_be_read_but_not_written_as_refs() {
         assert_eq!(waited.map(|entry| entry.version), Some(entry.version));
         for error in [
             pins.set("k", "v").unwrap_err(),
-            pins.set(id.to_string(), &id).unwrap_err(),
+            pins.set(id.to_string(), id).unwrap_err(),
             pins.add("k", "v").unwrap_err(),
             pins.compare_and_set("k", None, "v").unwrap_err(),
             pins.remove(id.to_string()).unwrap_err(),
@@ -49,7 +49,7 @@ fn removal_takes_the_blob_whoever_names_it() {
     each_hash(|store| {
         for content in [bytes(10, 1), bytes(100_000, 1), bytes(17 << 20, 1)] {
             let id = store.put(&content).unwrap();
-            store.refs("names").set("k", &id).unwrap();
+            store.refs("names").set("k", id).unwrap();
             assert!(store.remove(&id).unwrap());
             assert!(!store.remove(&id).unwrap());
             assert!(!store.contains(&id).unwrap() && store.stat(&id).unwrap().is_none());
@@ -67,9 +67,9 @@ fn who_names_a_blob() {
     each_hash(|store| {
         let [a, b] = [b"a", b"b"].map(|content| store.put(content).unwrap());
         store.refs("y").set("two", vec![a, b]).unwrap();
-        store.refs("x").set("one", &a).unwrap();
+        store.refs("x").set("one", a).unwrap();
         store.refs("x").set("none", "bytes").unwrap();
-        store.refs("x").set("replaced", &b).unwrap();
+        store.refs("x").set("replaced", b).unwrap();
         store.refs("x").set("replaced", "bytes").unwrap();
         let name = |namespace: &str, key: &str| (namespace.to_owned(), key.as_bytes().to_vec());
         assert_eq!(store.named_by(&a).unwrap(), [name("x", "one"), name("y", "two")]);
@@ -86,7 +86,7 @@ fn namespaces_are_those_with_refs() {
         let id = store.put(b"stone").unwrap();
         assert!(store.namespaces().unwrap().is_empty(), "pins are left out");
         for namespace in ["b", "a", "", "ä b/c"] {
-            store.refs(namespace).set("k", &id).unwrap();
+            store.refs(namespace).set("k", id).unwrap();
             store.refs(namespace).set("l", "v").unwrap();
         }
         assert_eq!(store.namespaces().unwrap(), ["", "a", "b", "ä b/c"]);

@@ -142,7 +142,7 @@ fn several_stores_in_one_process_are_apart() {
             scope.spawn(move || {
                 for seed in 0..100 {
                     let id = store.put(&bytes(2000, seed * 100 + at as u64)).unwrap();
-                    store.refs("r").set(seed.to_string(), &id).unwrap();
+                    store.refs("r").set(seed.to_string(), id).unwrap();
                 }
             });
         }
@@ -183,7 +183,7 @@ fn a_store_survives_being_moved_and_copied() {
     let scratch = Scratch::new();
     let store = scratch.store();
     let id = store.put(&bytes(100_000, 1)).unwrap();
-    store.refs("r").set("k", &id).unwrap();
+    store.refs("r").set("k", id).unwrap();
     drop(store);
     let (moved, copied) = (scratch.dir().join("moved"), scratch.dir().join("copied"));
     let copy = std::process::Command::new("cp").arg("-a").arg(scratch.path()).arg(&copied).status();

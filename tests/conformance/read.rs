@@ -24,7 +24,7 @@ fn what_is_not_there_is_none_everywhere() {
             assert!(store.named_by(&id).unwrap().is_empty());
             assert!(!store.remove(&id).unwrap());
             assert!(!store.unpin(&id).unwrap());
-            let error = store.refs("r").set("k", &id).unwrap_err();
+            let error = store.refs("r").set("k", id).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
         }
         assert_eq!(store.stats().unwrap().blobs, 1);
@@ -45,7 +45,7 @@ fn an_id_that_shares_half_a_digest_is_another_blob() {
     assert!(store.stat(&twin).unwrap().is_none());
     assert!(!store.remove(&twin).unwrap());
     assert!(!store.unpin(&twin).unwrap());
-    assert_eq!(store.refs("r").set("k", &twin).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(store.refs("r").set("k", twin).unwrap_err().kind(), ErrorKind::NotFound);
     assert!(store.contains(&id).unwrap());
     assert!(store.stat(&id).unwrap().unwrap().pinned);
 }
@@ -198,7 +198,7 @@ fn what_is_known_about_a_blob_and_the_store() {
         let created = stat.created.expect("it is pinned");
         assert!(created >= before && created <= std::time::SystemTime::now());
         assert!(stat.sequence < store.stat(&small).unwrap().unwrap().sequence);
-        store.refs("names").set("pebble", &small).unwrap();
+        store.refs("names").set("pebble", small).unwrap();
         store.remove(&id).unwrap();
         let stats = store.stats().unwrap();
         assert_eq!((stats.blobs, stats.refs, stats.tombstones), (1, 1, 1));

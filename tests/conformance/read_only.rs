@@ -23,7 +23,7 @@ fn a_reader_sees_what_a_live_writer_does() {
         assert!(writer.stats().unwrap().index_generation > 0);
         let large = writer.put(&bytes(17 << 20, 1)).unwrap();
         assert!(read(&reader, &large) == bytes(17 << 20, 1));
-        writer.refs("r").set("k", &large).unwrap();
+        writer.refs("r").set("k", large).unwrap();
         assert_eq!(reader.refs("r").get("k").unwrap().unwrap().blob(), Some(&large));
         writer.remove(&large).unwrap();
         assert!(reader.get(&large).unwrap().is_none());
@@ -39,7 +39,7 @@ fn without_a_run_a_reader_builds_an_index_of_its_own() {
         let scratch = Scratch::new();
         let writer = scratch.open(Store::options().create(true).hash(hash));
         let ids: Vec<_> = (0..500).map(|i| writer.put(&bytes(i * 20, 1)).unwrap()).collect();
-        writer.refs("r").set("k", &ids[3]).unwrap();
+        writer.refs("r").set("k", ids[3]).unwrap();
         writer.remove(&ids[4]).unwrap();
         drop(writer);
         let files = |scratch: &Scratch| {

@@ -86,7 +86,7 @@ fn add_sets_only_what_is_not_there() {
         assert!(refs.add("k", "third").unwrap() > Some(version));
         // A blob that is gone takes the ref with it.
         let id = store.put(b"stone").unwrap();
-        assert!(refs.add("b", &id).unwrap().is_some());
+        assert!(refs.add("b", id).unwrap().is_some());
         store.remove(&id).unwrap();
         assert!(refs.add("b", "instead").unwrap().is_some());
     });
@@ -155,10 +155,10 @@ fn removing_says_whether_there_was_one() {
         assert!(!refs.remove("k").unwrap());
         assert!(refs.get("k").unwrap().is_none());
         let id = store.put(b"stone").unwrap();
-        refs.set("k", &id).unwrap();
+        refs.set("k", id).unwrap();
         assert!(refs.remove("k").unwrap());
         assert!(store.contains(&id).unwrap(), "the blob has its pin");
-        refs.set("k", &id).unwrap();
+        refs.set("k", id).unwrap();
         store.remove(&id).unwrap();
         assert!(!refs.remove("k").unwrap(), "it read as absent");
     });
@@ -175,10 +175,10 @@ fn a_ref_to_what_is_not_there_is_not_set() {
         for missing in [absent_id(store), gone] {
             let version = refs.get("k").unwrap().unwrap().version;
             for error in [
-                refs.set("k", &missing).unwrap_err(),
+                refs.set("k", missing).unwrap_err(),
                 refs.set("k", vec![there, missing]).unwrap_err(),
-                refs.add("other", &missing).unwrap_err(),
-                refs.compare_and_set("k", Some(version), &missing).unwrap_err(),
+                refs.add("other", missing).unwrap_err(),
+                refs.compare_and_set("k", Some(version), missing).unwrap_err(),
             ] {
                 assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
                 assert!(error.to_string().contains(&missing.to_string()), "{error}");
@@ -194,7 +194,7 @@ fn a_ref_whose_blob_was_removed_reads_as_absent_until_it_comes_back() {
     each_hash(|store| {
         let refs = store.refs("names");
         let [a, b] = [b"a", b"b"].map(|content| store.put(content).unwrap());
-        refs.set("one", &a).unwrap();
+        refs.set("one", a).unwrap();
         refs.set("two", vec![a, b]).unwrap();
         store.remove(&b).unwrap();
         assert!(refs.get("one").unwrap().is_some());
@@ -217,7 +217,7 @@ fn a_walk_gives_every_ref_of_its_namespace() {
             expected.insert(key.clone(), i % 3);
             let refs = store.refs("walked");
             match i % 3 {
-                0 => refs.set(&key, &id).unwrap(),
+                0 => refs.set(&key, id).unwrap(),
                 1 => refs.set(&key, key.clone()).unwrap(),
                 _ => refs.set(&key, vec![id]).unwrap(),
             };

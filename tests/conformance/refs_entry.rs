@@ -33,18 +33,18 @@ fn an_expired_ref_reads_as_absent() {
         let refs = store.refs("names");
         let id = store.put(b"stone").unwrap();
         let soon = SystemTime::now() + Duration::from_secs(3600);
-        refs.set_with("later", &id, &SetOptions::new().expires_at(soon)).unwrap();
+        refs.set_with("later", id, &SetOptions::new().expires_at(soon)).unwrap();
         let expires = refs.get("later").unwrap().unwrap().expires.unwrap();
         assert!(expires.duration_since(soon).unwrap_or_default() < Duration::from_micros(1));
         for past in [UNIX_EPOCH, SystemTime::now(), UNIX_EPOCH - Duration::from_secs(1)] {
             let expired = SetOptions::new().expires_at(past);
-            refs.set_with("k", &id, &expired).unwrap();
+            refs.set_with("k", id, &expired).unwrap();
             assert!(refs.get("k").unwrap().is_none());
             assert!(!refs.remove("k").unwrap(), "it read as absent");
-            refs.set_with("k", &id, &expired).unwrap();
+            refs.set_with("k", id, &expired).unwrap();
             assert!(refs.add("k", "instead").unwrap().is_some(), "an expired ref is no ref");
         }
-        refs.set_with("walked", &id, &SetOptions::new().expires_at(UNIX_EPOCH)).unwrap();
+        refs.set_with("walked", id, &SetOptions::new().expires_at(UNIX_EPOCH)).unwrap();
         let mut walked: Vec<_> = refs.iter().map(|entry| entry.unwrap().key).collect();
         walked.sort();
         assert_eq!(walked, [b"k".to_vec(), b"later".to_vec()]);
@@ -119,7 +119,7 @@ fn what_is_too_long_is_refused_and_changes_nothing() {
         };
         let before = holdings(store);
         refused(refs.set(&key, "v"));
-        refused(refs.set(&key, &id));
+        refused(refs.set(&key, id));
         refused(refs.set(&key, vec![0; 10_000]));
         refused(refs.set_with("k", "v", &SetOptions::new().metadata(vec![0; 64 * KIB + 1])));
         refused(refs.set_with("k", "v", &SetOptions::new().tag("t".repeat(256))));

@@ -38,7 +38,7 @@ pub const CASES: &[Case] = &[
     case("put a file", put_file),
     case("commit a small draft", |world| commit(world, 1000)),
     case("commit a large draft", |world| commit(world, 200 * KIB)),
-    case("commit a draft of what is there", |world| commit_known(world)),
+    case("commit a draft of what is there", commit_known),
     case("commit a draft as a ref", |world| commit_as(world, b"draft")),
     case("commit a draft as a long ref", |world| commit_as(world, &[b'k'; 5000])),
     case("set a ref to bytes", |world| world.set("n", b"new", Value::Bytes(vec![7; 40]))),
@@ -294,5 +294,5 @@ fn read_everything(world: &mut World) -> Result<()> {
 fn a_ref_to_a_blob_that_is_not_there_is_not_found() {
     let world = World::furnished(Shape::BUFFERED);
     let id = rig::id_of(world.ledger.algorithm, b"never put");
-    rig::refused(world.store().refs("n").set("k", &id), ErrorKind::NotFound, &[&id.to_string()]);
+    rig::refused(world.store().refs("n").set("k", id), ErrorKind::NotFound, &[&id.to_string()]);
 }

@@ -202,7 +202,7 @@ fn change(store: &Store, ledger: &mut Ledger, state: &mut u64) -> Result<()> {
         }
         9 if ledger.held().contains(&id) => {
             ledger.may_set(&name, Some(Value::Blob(id)));
-            refs.set(&name.1, &id)?;
+            refs.set(&name.1, id)?;
             ledger.set(&name, Some(Value::Blob(id)));
         }
         _ => {

@@ -36,7 +36,7 @@ fn go_on(store: &Store, who: u64) {
         let content = bytes((round * 997 % 80_000) as usize + 16, who << 32 | round);
         let id = store.put(&content).unwrap();
         assert!(read(store, &id) == content);
-        store.refs(&who.to_string()).set(round.to_string(), &id).unwrap();
+        store.refs(&who.to_string()).set(round.to_string(), id).unwrap();
         if round % 20 == 0 {
             store.sync().unwrap();
             let draft = store.reserve(100_000).unwrap();

@@ -15,7 +15,7 @@ pub fn count(place: &Path, seed: u64) {
     for round in 0..ROUNDS {
         let content = bytes((round * 701 % 90_000) as usize, seed << 32 | round);
         let id = store.put(&content).unwrap();
-        store.refs("ids").set(format!("{seed}/{round}"), &id).unwrap();
+        store.refs("ids").set(format!("{seed}/{round}"), id).unwrap();
         count_once(&store);
         say(id);
     }

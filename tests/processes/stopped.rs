@@ -20,8 +20,8 @@ fn do_everything(scratch: &Scratch, store: &Store, seed: u64) {
     let drafted = draft.commit_as(&refs, "draft").unwrap();
     let synced = PutOptions::new().durability(Durability::Synced);
     store.put_with(&bytes(101, seed), &synced).unwrap();
-    let version = refs.set("k", &small).unwrap();
-    refs.compare_and_set("k", Some(version), &large).unwrap().expect("nobody else sets it");
+    let version = refs.set("k", small).unwrap();
+    refs.compare_and_set("k", Some(version), large).unwrap().expect("nobody else sets it");
     assert!(refs.wait("k", Duration::ZERO).unwrap().is_some());
     // Enough keys that the index grows now and then.
     let many: Vec<Vec<u8>> = (0..300).map(|i| bytes(40, seed << 16 | i)).collect();

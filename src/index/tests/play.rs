@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 /// An operation. Numbers are records, of which no two share one.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(not(loom), allow(dead_code, reason = "some are only played in the schedules of loom"))]
 pub enum Op {
     /// Publishes a record unless the key is live.
     Insert(Key, u32),
