@@ -118,6 +118,39 @@ impl State {
     }
 }
 
+impl State {
+    /// What an operation did that took effect, whatever it saw.
+    fn took(&mut self, op: Op) {
+        match op {
+            Op::Name => self.bind(Key::Blob),
+            Op::Swap(byte) | Op::Add(byte) => self.bind(Key::Byte(byte)),
+            op => self.apply(op),
+        };
+    }
+}
+
+/// All that a power cut may leave of `others`, which took effect and last, and of `one`, which was
+/// under way. What they saw of it need not last: a key set because a blob was being removed stays
+/// set, though the blob comes back.
+pub fn remains(start: State, others: &[Op], one: Op) -> HashSet<Seen> {
+    let positions = (0..=others.len()).map(Some).chain([None]);
+    positions
+        .map(|position| {
+            let mut state = start;
+            for (at, &op) in others.iter().enumerate() {
+                if position == Some(at) {
+                    state.apply(one);
+                }
+                state.took(op);
+            }
+            if position == Some(others.len()) {
+                state.apply(one);
+            }
+            state.seen()
+        })
+        .collect()
+}
+
 /// All that may come of `others` in order, and `one` somewhere between them (or not at all).
 pub fn outcomes(start: State, others: &[Op], one: Op, may_lack: bool) -> HashSet<Outcome> {
     let positions = (0..=others.len()).map(Some).chain(may_lack.then_some(None));
