@@ -143,7 +143,6 @@ fn id_of(store: &Store, content: &[u8]) -> BlobId {
     BlobId::from_digest(store.hash_algorithm(), &digest).unwrap()
 }
 
-/// Everything that can be seen.
 /// The blobs with their pins, and the refs with their versions.
 type Everything = (BTreeMap<BlobId, bool>, BTreeSet<(String, Vec<u8>, Version)>);
 
