@@ -23,6 +23,7 @@ struct Fitful<'a> {
 }
 
 impl<'a> Fitful<'a> {
+    #[allow(clippy::unnecessary_to_owned, reason = "the cycle owns its steps")]
     fn new(bytes: &'a [u8], steps: &[Step]) -> Self {
         Self { bytes, steps: steps.to_vec().into_iter().cycle() }
     }

@@ -178,7 +178,7 @@ fn an_old_tombstone_does_not_stand_for_the_blob_that_was_put_later() {
         assert!(a.remove(&id).unwrap());
         a.sync().unwrap();
         a.put(&content).unwrap();
-        b.refs("r").set("k", &id).unwrap();
+        b.refs("r").set("k", id).unwrap();
         write_back_all_but(&medium, &a, &id);
         let after = medium.cut(Survives::Nothing);
         let store = after.open();
@@ -196,7 +196,7 @@ fn a_ref_to_a_blob_that_was_removed_after_is_there_again_with_the_blob() {
     let medium = Medium::new();
     let [a, b] = two_processes(&medium);
     let id = a.put(b"stone").unwrap();
-    b.refs("r").set("k", &id).unwrap();
+    b.refs("r").set("k", id).unwrap();
     a.remove(&id).unwrap();
     b.sync().unwrap();
     for survives in Survives::each(1) {
@@ -220,7 +220,7 @@ fn an_expired_ref_does_not_uncover_its_older_version() {
     refs.set_with("soon", "newer", &synced_set().expires_at(soon)).unwrap();
     let id = store.put(b"stone").unwrap();
     refs.set_with("blob", "older", &synced_set()).unwrap();
-    refs.set_with("blob", &id, &synced_set().expires_at(UNIX_EPOCH)).unwrap();
+    refs.set_with("blob", id, &synced_set().expires_at(UNIX_EPOCH)).unwrap();
     std::thread::sleep(Duration::from_millis(60));
     for survives in Survives::each(1) {
         let after = medium.cut(survives);

@@ -58,7 +58,7 @@ fn synced_acknowledgements_survive_a_cut_at_any_instant() {
                         let len = [50, 700, 70_000][i as usize % 3];
                         let seed = thread << 32 | i;
                         let id = store.put(&bytes(len, seed)).unwrap();
-                        store.refs("r").set(seed.to_string(), &id).unwrap();
+                        store.refs("r").set(seed.to_string(), id).unwrap();
                         acknowledged.lock().unwrap().push((seed, len, id));
                         if is_over.load(std::sync::atomic::Ordering::Relaxed) {
                             return;

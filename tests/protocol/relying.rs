@@ -57,7 +57,7 @@ fn a_synced_ref_to_what_another_process_put_buffered() {
         let (a, b) = (medium.open(), medium.open());
         let id = a.put(&bytes(len, 1)).unwrap();
         let other = a.put(b"other").unwrap();
-        b.refs("r").set_with("one", &id, &set_synced()).unwrap();
+        b.refs("r").set_with("one", id, &set_synced()).unwrap();
         b.refs("r").set_with("two", vec![other, id], &set_synced()).unwrap();
         let long = bytes(len.max(5000), 1);
         b.refs("r").set_with("long", long.clone(), &set_synced()).unwrap();
@@ -104,7 +104,7 @@ fn sync_covers_everybody() {
         }
         ids.extend(store.put_many(&[bytes(10, at as u64), bytes(70_000, at as u64)]).unwrap());
         ids.push(store.reserve(100_000 + at as u64).unwrap().commit().unwrap());
-        store.refs("r").set(at.to_string(), &ids[0]).unwrap();
+        store.refs("r").set(at.to_string(), ids[0]).unwrap();
     }
     // Met, not written.
     stores[2].put(&bytes(100, 0)).unwrap();
@@ -217,7 +217,7 @@ fn a_synced_ref_to_what_a_dead_process_left_visible() {
         drop(a);
         let b = medium.open();
         b.put_with(b"something else", &synced()).unwrap();
-        b.refs("r").set_with("k", &id, &set_synced()).unwrap();
+        b.refs("r").set_with("k", id, &set_synced()).unwrap();
         after_cuts(&medium, |store| {
             let entry = store.refs("r").get("k").unwrap().expect("it was acknowledged");
             assert!(read(store, entry.blob().unwrap()) == content);
