@@ -61,7 +61,7 @@ impl ChunkHasher {
     /// Takes the next piece.
     ///
     /// # Panics
-    /// If the chunk becomes longer than [`CHUNK_BYTES`].
+    /// If the chunk becomes longer than a chunk of 2 MiB.
     pub fn update(&mut self, piece: &[u8]) {
         assert!(
             piece.len() as u64 <= CHUNK_BYTES - self.len,
@@ -114,7 +114,7 @@ impl ChunkHasher {
 /// The digest of `bytes` as chunk `index` of a blob of several.
 ///
 /// # Panics
-/// If `bytes` is empty or longer than [`CHUNK_BYTES`], or would begin at 2^64 or above.
+/// If `bytes` is empty or longer than a chunk of 2 MiB, or would begin at 2^64 or above.
 pub fn chunk_digest(algorithm: HashAlgorithm, index: u64, bytes: &[u8]) -> ChunkDigest {
     assert!(!bytes.is_empty() && bytes.len() as u64 <= CHUNK_BYTES, "not the length of a chunk");
     ChunkDigest(match algorithm {

@@ -83,7 +83,7 @@ impl Wave {
         Self { grid, outside, laplacian: vec![0.0; grid.edge] }
     }
 
-    /// Computes a slab's next step into `out`: `now` is u[t], `before` u[t-1].
+    /// Computes a slab's next step into `out`: `now` is `u[t]`, `before` `u[t-1]`.
     pub fn advance(&mut self, slab: u32, now: &Slab, before: &[f64], out: &mut [f64]) {
         let Self { grid, outside, laplacian } = self;
         let (edge, plane_cells) = (grid.edge, grid.plane_cells());
@@ -107,7 +107,7 @@ impl Wave {
         }
     }
 
-    /// The quantity that stays: `now` is u[t], `next` u[t+1], slab by slab.
+    /// The quantity that stays: `now` is `u[t]`, `next` `u[t+1]`, slab by slab.
     pub fn energy(&mut self, now: &[&[f64]], next: &[&[f64]]) -> f64 {
         let mut sums = [0.0; LANES];
         for slab in 0..self.grid.slabs as usize {
