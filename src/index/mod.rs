@@ -12,6 +12,6 @@ mod write;
 mod tests;
 
 pub use access::{Index, Stats, Tables};
-pub use layout::{HEADER_WORDS, canonical, header, table_words};
+pub use layout::{canonical, header, table_words};
 pub use read::Seen;
 pub use scan::Cursor;
