@@ -57,7 +57,8 @@ pub const UNCLAIMED: u64 = 0;
 /// meta: every slot of this bucket is sealed or frozen, and copied.
 pub const MIGRATED: u64 = 1;
 
-const _: () = assert!(cfg!(loom) || BUCKET_WORDS == 16 && HEADER_WORDS % BUCKET_WORDS == 0);
+const _: () =
+    assert!(cfg!(loom) || BUCKET_WORDS == 16 && HEADER_WORDS.is_multiple_of(BUCKET_WORDS));
 const _: () = assert!(USED_WORD < HEADER_WORDS && LOG2_MAX < 57);
 
 /// Words of a table of `2^log2` buckets; sizes above the largest count as it.

@@ -13,7 +13,7 @@ mod write;
 mod tests;
 
 pub use access::{Index, Stats, Tables};
-pub use layout::{HEADER_WORDS, canonical, header, table_words};
+pub use layout::{canonical, header, table_words};
 pub use read::Seen;
 pub use scan::Cursor;
 

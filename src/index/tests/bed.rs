@@ -5,9 +5,9 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::word::{Location, Root, Word};
 use crate::id::Key;
-use crate::index::layout::{SLOTS, table_words};
+use crate::index::layout::{LOG2_MAX, SLOTS, table_words};
 use crate::index::{Index, Tables, header};
-use crate::sync::{AtomicU64, HeapWords, Ordering, Words};
+use crate::sync::{HeapWords, Words};
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -19,44 +19,46 @@ pub const STAMP: [u64; 4] = [1, 2, 3, 4];
 
 /// What all participants share.
 pub struct Bed {
-    root: AtomicU64,
+    root: HeapWords,
     /// Of each generation the number of its file, plus 1. A name is one word, because the kernel
     /// orders what happens to a name.
-    names: Vec<AtomicU64>,
+    names: HeapWords,
     files: Mutex<Vec<Arc<HeapWords>>>,
     /// Largest table that there is space for.
-    log2_max: AtomicU64,
+    log2_max: HeapWords,
 }
 
 impl Bed {
     /// A bed with one empty table of `2^log2` buckets.
     pub fn new(log2: u32) -> Arc<Self> {
         let bed = Self {
-            root: AtomicU64::new(Root::stable(0, log2).0),
-            names: (0..NAMES).map(|_| AtomicU64::new(0)).collect(),
+            root: HeapWords::new(1),
+            names: HeapWords::new(NAMES),
             files: Mutex::new(Vec::new()),
-            log2_max: AtomicU64::new(40),
+            log2_max: HeapWords::new(1),
         };
+        bed.set_root(Root::stable(0, log2));
+        bed.limit_space(LOG2_MAX);
         bed.link(0, table_words(log2), &header(STAMP, 0, log2));
         Arc::new(bed)
     }
 
     /// Lets no table be made that is larger.
     pub fn limit_space(&self, log2: u32) {
-        self.log2_max.store(u64::from(log2), Ordering::Release);
+        self.log2_max.store(0, u64::from(log2));
     }
 
     /// The names that there are.
     pub fn linked(&self) -> Vec<usize> {
-        (0..NAMES).filter(|&at| self.names[at].load(Ordering::Acquire) != 0).collect()
+        (0..NAMES).filter(|&at| self.names.load(at) != 0).collect()
     }
 
     pub fn root(&self) -> Root {
-        Root(self.root.load(Ordering::Acquire))
+        Root(self.root.load(0))
     }
 
     pub fn set_root(&self, root: Root) {
-        self.root.store(root.0, Ordering::Release);
+        self.root.store(0, root.0);
     }
 
     /// Gives the name of a generation to a new file, if it is free.
@@ -69,13 +71,12 @@ impl Bed {
         files.push(Arc::new(file));
         let number = files.len() as u64;
         drop(files);
-        let name = &self.names[generation as usize];
-        name.compare_exchange(0, number, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.names.compare_exchange(generation as usize, 0, number).is_ok()
     }
 
     /// The words of a generation, to look behind the table.
     pub fn words(&self, generation: u32) -> Option<Arc<HeapWords>> {
-        let number = self.names[generation as usize].fetch_add(0, Ordering::AcqRel);
+        let number = self.names.fetch_add(generation as usize, 0);
         (number > 0).then(|| self.files.lock().unwrap()[number as usize - 1].clone())
     }
 
@@ -174,10 +175,7 @@ impl Tables for Participant {
 
     fn root_cas(&self, current: Root, new: Root) -> Result<Root, Root> {
         step(&self.steps);
-        let root = &self.bed.root;
-        root.compare_exchange(current.0, new.0, Ordering::AcqRel, Ordering::Acquire)
-            .map(Root)
-            .map_err(Root)
+        self.bed.root.compare_exchange(0, current.0, new.0).map(Root).map_err(Root)
     }
 
     fn open(
@@ -198,7 +196,7 @@ impl Tables for Participant {
     }
 
     fn create(&self, generation: u32, words: usize, head: &[u64]) -> Result<bool> {
-        if words > table_words(self.bed.log2_max.load(Ordering::Acquire) as u32) {
+        if words > table_words(self.bed.log2_max.load(0) as u32) {
             return Err(Error::new(ErrorKind::NoSpace, "the bed is too small"));
         }
         step(&self.steps);
@@ -207,7 +205,7 @@ impl Tables for Participant {
 
     fn unlink(&self, generation: u32) -> Result<()> {
         step(&self.steps);
-        self.bed.names[generation as usize].swap(0, Ordering::AcqRel);
+        self.bed.names.fetch_and(generation as usize, 0);
         Ok(())
     }
 }

@@ -108,16 +108,17 @@ impl Op {
     /// Looks up and publishes what follows from what was seen, until that has not changed meanwhile.
     fn publish(self, index: &Index<Participant>, key: Key) -> Word {
         let mut seen = index.lookup(key).unwrap();
-        loop {
+        for _ in 0..100 {
             let new = self.effect(seen.word);
             if new == seen.word {
                 return seen.word;
             }
-            match index.publish(key, seen, new).unwrap() {
-                Ok(()) => return seen.word,
-                Err(found) => seen = found,
+            if index.publish(key, seen, new).unwrap().is_ok() {
+                return seen.word;
             }
+            seen = index.lookup(key).unwrap();
         }
+        panic!("{self:?} loses for ever, from {seen:?}");
     }
 }
 

@@ -12,7 +12,7 @@ use super::bed::{Bed, key_at};
 use super::play::{Op, Op::*, Part, check};
 use crate::format::word::{Word, WordKind};
 use crate::id::Key;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{HeapWords, Words};
 use std::sync::{Arc, Mutex};
 
 /// A key whose home is the last bucket in every table.
@@ -67,10 +67,10 @@ impl Explorer {
     }
 
     /// Explores all schedules of `parts` on a table of `2^log2` buckets, after `setup`. Whether the
-    /// first part came to its end in any of them.
+    /// first part came to its end in all of them.
     fn explore(&mut self, log2: u32, setup: &[Op], parts: &[Part]) -> bool {
         let (setup, parts) = (setup.to_vec(), parts.to_vec());
-        let ended = Arc::new(Mutex::new(false));
+        let ended = Arc::new(Mutex::new(true));
         let has_ended = ended.clone();
         self.model(move || {
             let bed = Bed::new(log2);
@@ -82,7 +82,7 @@ impl Explorer {
             let threads: Vec<_> = parts[1..].iter().map(spawn).collect();
             let mut outcomes = vec![parts[0].run(&bed)];
             outcomes.extend(threads.into_iter().map(|thread| thread.join().unwrap()));
-            *has_ended.lock().unwrap() |= outcomes[0].len() == parts[0].ops.len();
+            *has_ended.lock().unwrap() &= outcomes[0].len() == parts[0].ops.len();
             check(&bed, &setup, &parts, &outcomes);
         });
         *ended.lock().unwrap()
@@ -220,13 +220,14 @@ fn an_operation_that_stops() {
             for &other in &ops(20)[..3] {
                 explorer.explore_stops(log2, &setup, &[*one], &[&[other]]);
             }
+            explorer.explore_stops(log2, &setup, &[*one], &[&[Grow, Finish]]);
         }
     }
 }
 
 #[test]
 fn a_grower_that_stops() {
-    let mut explorer = Explorer::new("growers that stop");
+    let mut explorer = Explorer::with_preemptions("growers that stop", 1);
     for setup in words() {
         for (log2, growth) in [(1, [Grow, Finish]), (0, [Renew, Finish])] {
             for other in ops(20) {
@@ -258,18 +259,18 @@ fn a_setter_and_a_collector_see_each_other() {
         explorer.model(move || {
             let bed = Bed::new(1);
             Part::of(&setup).run(&bed);
-            let log = Arc::new(AtomicU64::new(0));
+            let log = Arc::new(HeapWords::new(1));
             let setter = {
                 let (bed, log) = (bed.clone(), log.clone());
                 loom::thread::spawn(move || {
-                    log.store(1, Ordering::Release);
+                    log.store(0, 1);
                     let word = bed.join().update_flags(a(), 0, Word::CONDEMNED).unwrap().word;
                     word.kind() == WordKind::Live
                 })
             };
             let collector = bed.join();
             let condemned = collector.update_flags(a(), Word::CONDEMNED, 0).unwrap();
-            if log.load(Ordering::Acquire) == 0 {
+            if log.load(0) == 0 {
                 let _ = collector.publish(a(), condemned, condemned.word.dead()).unwrap();
             }
             let relies = setter.join().unwrap();

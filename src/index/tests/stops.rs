@@ -2,7 +2,7 @@
 //! leaves behind, the next one finds (spec/CONCURRENCY.md, "After a death").
 #![forbid(unsafe_code)]
 
-use super::bed::{BUCKET, Bed, key_at, live};
+use super::bed::{BUCKET, Bed, key_at, live, tomb};
 use super::play::{Op, Op::*, Part, check};
 use crate::format::word::{Root, Word};
 use crate::id::Key;
@@ -35,7 +35,8 @@ fn ops(record: u32) -> Vec<Vec<Op>> {
 }
 
 fn setups() -> Vec<Vec<Op>> {
-    let words = [vec![], vec![Insert(a(), 1)], vec![Insert(a(), 1), Remove(a(), 2)]];
+    let dead = vec![Insert(a(), 1), Remove(a(), 2), Bury(a())];
+    let words = [vec![], vec![Insert(a(), 1)], dead[..2].to_vec(), dead];
     let crowds = [crowd(0), crowd(1)];
     let growths = [&[][..], &[Grow], &[Renew]];
     let mut setups = Vec::new();
@@ -163,6 +164,21 @@ fn none_does_not_recur() {
     assert_eq!(again.word, Word::NONE);
     early.publish(a(), again, live(3)).unwrap().unwrap();
     assert_eq!(bed.join().lookup(a()).unwrap().word, live(3));
+}
+
+/// Who saw a dead word loses once, because his own help drops it; then he sees none, though the table
+/// that holds the dead word is still looked into.
+#[test]
+fn a_dead_word_that_will_not_be_copied_reads_as_none() {
+    let bed = Bed::new(7);
+    Part::of(&[Insert(a(), 1), Remove(a(), 2), Bury(a()), Grow]).run(&bed);
+    let index = bed.join();
+    let dead = index.lookup(a()).unwrap();
+    assert_eq!(dead.word, tomb(2).dead());
+    assert!(index.publish(a(), dead, live(3)).unwrap().is_err());
+    let none = index.lookup(a()).unwrap();
+    assert!(bed.root().is_migrating() && none.word == Word::NONE);
+    index.publish(a(), none, live(3)).unwrap().unwrap();
 }
 
 /// Exactly the word that was seen, wherever it stands now.
