@@ -39,7 +39,8 @@ fn a_store_is_a_map_that_lasts() {
     while seed == first || start.elapsed() < budget {
         let outcome = runner(seed).run(&steps::cases(), |case| {
             done.set(done.get() + case.steps.len());
-            let scratch = if seed % 8 == 0 { Scratch::new() } else { Scratch::in_memory() };
+            let scratch =
+                if seed.is_multiple_of(8) { Scratch::new() } else { Scratch::in_memory() };
             world::play(&case, scratch);
             Ok(())
         });

@@ -1,6 +1,7 @@
 //! An acknowledgement under `Synced`, or of a `sync`, covers what others wrote and it relies on.
 #![forbid(unsafe_code)]
 
+use crate::parked::Parked;
 use crate::power::{Medium, Survives};
 use crate::support::{KIB, bytes, read};
 use drystone::{BlobId, Durability, PutOptions, SetOptions, Store, Value};
@@ -239,4 +240,40 @@ fn synced_drafts_readers_and_many() {
             assert!(read(store, id) == bytes(len, 1), "{len} bytes");
         }
     });
+}
+
+#[test]
+fn a_relier_sets_the_bytes_while_the_segment_is_being_sealed() {
+    let mut places = 0;
+    for nth in 0.. {
+        let medium = Medium::new();
+        let a = medium.open_with(Store::options().segment_bytes(1 << 18));
+        let id = a.put(b"left visible").unwrap();
+        for seed in 0..5 {
+            a.put(&bytes(50_000, seed)).unwrap();
+        }
+        die_before_the_state_bytes(&medium, &a, &id);
+        drop(a);
+        // It takes the segment up, finds it full, and seals it.
+        let (b, c) = (medium.open(), medium.open());
+        let sealer = Parked::start(nth, move || c.put(&bytes(30_000, 9)).unwrap());
+        let is_parked = sealer.is_parked;
+        b.put_with(b"left visible", &synced()).unwrap();
+        let check = |store: &Store| {
+            let stat = store.stat(&id).unwrap().expect("it was acknowledged");
+            assert!(stat.pinned, "sealing parked at {nth}");
+        };
+        after_cuts(&medium, check);
+        let other = sealer.end();
+        b.sync().unwrap();
+        after_cuts(&medium, |store| {
+            check(store);
+            assert!(store.contains(&other).unwrap());
+        });
+        if !is_parked {
+            break;
+        }
+        places += 1;
+    }
+    assert!(places >= 5, "two state bytes, the footer and the put itself: {places} places");
 }
