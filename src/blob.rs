@@ -6,6 +6,7 @@
 use crate::disk::Map;
 use crate::engine::{Engine, Found};
 use crate::format::record::{Header, State};
+use crate::format::word::Word;
 use crate::id::BlobId;
 use crate::segment::Mapped;
 use crate::sync::epoch::{Guard, Pinned};
@@ -35,10 +36,21 @@ impl Engine {
         id: &BlobId,
         guard: &'g Guard,
     ) -> Option<(&'g [u8], Pinned<'g, Mapped>)> {
+        self.look_at(id, self.index(guard).glance(id.key())?, guard)
+    }
+
+    /// The same, where the index shows `word` for the blob.
+    #[inline(always)]
+    pub(crate) fn look_at<'g>(
+        &self,
+        id: &BlobId,
+        word: Word,
+        guard: &'g Guard,
+    ) -> Option<(&'g [u8], Pinned<'g, Mapped>)> {
         if !self.is_of_store(id) {
             return None;
         }
-        let location = self.index(guard).glance(id.key())?.location();
+        let location = word.location();
         let mapped = self.segments.peek(location.segment(), guard)?;
         let offset = location.offset();
         let len = mapped.as_ref().blob_body_len(offset, id.padded())?;

@@ -90,19 +90,20 @@ impl Engine {
             for id in ids.iter().skip((at + 1) * LANES).take(LANES) {
                 index.prefetch(id.key());
             }
-            for id in batch {
-                self.prefetch_record(index.glance(id.key()), guard);
+            let mut words = [None; LANES];
+            for (word, id) in words.iter_mut().zip(batch) {
+                *word = index.glance(id.key());
+                self.prefetch_record(*word, guard);
             }
-            for id in batch {
-                each(
-                    id,
-                    match self.glance(id, guard) {
-                        Some(got) if verify == Verify::No => Some(got),
-                        _ => self
-                            .get_slowly(id, verify, guard)?
-                            .map(|(bytes, found)| (bytes, found.mapped)),
-                    },
-                );
+            for (&word, id) in words.iter().zip(batch) {
+                let got = word.and_then(|word| self.look_at(id, word, guard));
+                let got = match got {
+                    Some(got) if verify == Verify::No => Some(got),
+                    _ => self
+                        .get_slowly(id, verify, guard)?
+                        .map(|(bytes, found)| (bytes, found.mapped)),
+                };
+                each(id, got);
             }
         }
         Ok(())

@@ -281,14 +281,16 @@ impl Tables for RunTables<'_> {
         generation: u32,
         accept: impl FnOnce(&Map) -> Result<bool>,
     ) -> Result<Option<&Map>> {
-        let kept = || {
-            let table = self.run.slot(generation).get(self.guard)?.as_ref();
-            (table.generation == generation).then_some(&table.map)
-        };
-        if let Some(map) = kept() {
+        if let Some(map) = self.kept(generation) {
             return Ok(Some(map));
         }
-        Ok(if self.open_file(generation, accept)? { kept() } else { None })
+        Ok(if self.open_file(generation, accept)? { self.kept(generation) } else { None })
+    }
+
+    #[inline(always)]
+    fn kept(&self, generation: u32) -> Option<&Map> {
+        let table = self.run.slot(generation).get(self.guard)?.as_ref();
+        (table.generation == generation).then_some(&table.map)
     }
 
     fn create(&self, generation: u32, words: usize, header: &[u64]) -> Result<bool> {

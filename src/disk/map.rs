@@ -334,6 +334,18 @@ impl Words for Map {
     }
 
     #[inline]
+    fn row<const N: usize>(&self, at: usize) -> Option<impl Fn(usize) -> u64 + '_> {
+        let is_there = at.checked_add(N).is_some_and(|end| end <= self.len / WORD_BYTES);
+        is_there.then_some(move |next| {
+            assert!(next < N);
+            // SAFETY: `at + N` words lie within `len`, and `next` is below `N`.
+            let value = unsafe { self.word_unchecked(at + next) }.load(Ordering::Relaxed);
+            fence(Ordering::Acquire);
+            value
+        })
+    }
+
+    #[inline]
     fn store(&self, at: usize, value: u64) {
         self.word_to_change(at).store(value, Ordering::Release);
     }

@@ -248,7 +248,7 @@ fn summed(words: &[u64; 8]) -> [u64; 8] {
 }
 
 /// XXH3-64 of a block of 64 bytes that is in registers: what the algorithm does for 17 to 128 bytes.
-#[inline]
+#[inline(always)]
 fn xxh3_of_block(words: &[u64; 8], seed: u64) -> u64 {
     /// The first 64 bytes of XXH3's default secret.
     const SECRET: [u64; 8] = [

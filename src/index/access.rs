@@ -37,6 +37,8 @@ pub trait Tables {
         generation: u32,
         accept: impl FnOnce(&Self::Words) -> Result<bool>,
     ) -> Result<Option<&Self::Words>>;
+    /// The table of a generation that was kept from an earlier call.
+    fn kept(&self, generation: u32) -> Option<&Self::Words>;
     /// Makes the file of a generation complete (`words` words: the header, then zeros, all of them
     /// backed) and then names it; `false` if the name is taken.
     fn create(&self, generation: u32, words: usize, header: &[u64]) -> Result<bool>;
@@ -64,6 +66,10 @@ impl<T: Tables> Tables for &T {
         accept: impl FnOnce(&Self::Words) -> Result<bool>,
     ) -> Result<Option<&Self::Words>> {
         T::open(self, generation, accept)
+    }
+    #[inline(always)]
+    fn kept(&self, generation: u32) -> Option<&Self::Words> {
+        T::kept(self, generation)
     }
     fn create(&self, generation: u32, words: usize, header: &[u64]) -> Result<bool> {
         T::create(self, generation, words, header)
@@ -190,6 +196,12 @@ impl<T: Tables> Index<T> {
     #[inline]
     pub(super) fn current(&self, root: Root) -> Step<Table<'_, T::Words>> {
         self.table(root, root.generation(), root.log2())
+    }
+
+    /// The table that `root` names, if it was kept from an earlier call.
+    #[inline(always)]
+    pub(super) fn kept(&self, root: Root) -> Option<Table<'_, T::Words>> {
+        Table::new(self.tables.kept(root.generation())?, root.log2())
     }
 
     /// The table that it grows into.

@@ -70,7 +70,7 @@ impl<T: Tables> Index<T> {
         self.attempt(|root| self.look(root, key))
     }
 
-    /// The live word of `key`, if one look at the current table finds it; `None` says nothing. It is
+    /// The live word of `key`, if one look at its home in the current table finds it; `None` says nothing. It is
     /// what [`lookup`](Self::lookup) would have found at that moment: a word that is not frozen is not
     /// in the next table yet.
     #[inline]
@@ -79,9 +79,8 @@ impl<T: Tables> Index<T> {
         if root.is_migrating() {
             return None;
         }
-        let table = self.current(root).ok()?;
-        let Find::At(at) = table.find(canonical(key)) else { return None };
-        let word = Word(table.words().load(at));
+        let table = self.kept(root)?;
+        let word = table.glance(canonical(key))?;
         (word.is_live() && !word.has(Word::FROZEN)).then_some(word)
     }
 

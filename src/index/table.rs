@@ -189,6 +189,17 @@ impl<'t, W: Words> Table<'t, W> {
         Find::Absent
     }
 
+    /// The word of `key`, if the home bucket has it; `None` says nothing.
+    #[inline(always)]
+    pub fn glance(self, key: Key) -> Option<Word> {
+        let meta = self.meta_at(home(key.hi, self.log2));
+        // Which slot it is cannot be predicted: without this the second line waits for the first.
+        self.words.prefetch(meta + 1 + 2 * SLOTS);
+        let bucket = self.words.row::<BUCKET_WORDS>(meta)?;
+        let slot = (0..SLOTS).find(|slot| bucket(1 + slot) == key.hi)?;
+        (bucket(1 + SLOTS + slot) == key.lo).then(|| Word(bucket(1 + 2 * SLOTS + slot)))
+    }
+
     /// Makes a slot the key's, if none is yet.
     pub fn claim(self, key: Key, claimer: Claimer) -> Claim {
         for (distance, bucket) in self.path_of(key).enumerate() {

@@ -148,7 +148,11 @@ impl Tables for Building<'_> {
     }
 
     fn open(&self, generation: u32, _: impl FnOnce(&Map) -> Result<bool>) -> Result<Option<&Map>> {
-        Ok((generation == self.root.generation()).then_some(self.table))
+        Ok(self.kept(generation))
+    }
+
+    fn kept(&self, generation: u32) -> Option<&Map> {
+        (generation == self.root.generation()).then_some(self.table)
     }
 
     fn create(&self, _: u32, _: usize, _: &[u64]) -> Result<bool> {

@@ -38,6 +38,16 @@ pub trait Words {
     fn len(&self) -> usize;
     /// Acquire load.
     fn load(&self, at: usize) -> u64;
+    /// Acquire loads of `N` words in a row, whose bounds are checked once; `None` if they are not all
+    /// there. What is returned panics beyond `N`.
+    #[inline]
+    fn row<const N: usize>(&self, at: usize) -> Option<impl Fn(usize) -> u64 + '_> {
+        let is_there = at.checked_add(N).is_some_and(|end| end <= self.len());
+        is_there.then_some(move |next| {
+            assert!(next < N, "a row has {N} words");
+            self.load(at + next)
+        })
+    }
     /// Release store; only for hints that no protocol depends on.
     fn store(&self, at: usize, value: u64);
     /// Compare and swap; `Err` carries the value met.

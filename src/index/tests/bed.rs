@@ -195,6 +195,10 @@ impl Tables for Participant {
         Ok(mapped.get())
     }
 
+    fn kept(&self, generation: u32) -> Option<&Mapped> {
+        self.mapped[generation as usize].get()
+    }
+
     fn create(&self, generation: u32, words: usize, head: &[u64]) -> Result<bool> {
         if words > table_words(self.bed.log2_max.load(0) as u32) {
             return Err(Error::new(ErrorKind::NoSpace, "the bed is too small"));
