@@ -83,15 +83,19 @@ impl Engine {
         durability: Durability,
     ) -> Result<Option<Put>> {
         let id = BlobId::from_padded(self.superblock.hash, digest(self.superblock.hash, bytes));
+        let ids = std::slice::from_ref(&id);
+        // The cache misses of the two keys overlap.
+        self.index(guard).prefetch(id.key());
+        let name = naming.key(self, ids);
+        self.index(guard).prefetch(name);
         if self.holds(&id, guard)? {
             self.compare(guard, &id, Body::Fixed(bytes))?;
             return self.name_held(guard, id, naming, durability);
         }
         let room = self.room_for(naming, bytes.len() as u64);
-        let ids = std::slice::from_ref(&id);
         let fate = self.with_appender(guard, room, durability, |appender| {
             let view = View::new(self, guard, durability);
-            let mut pair = Pair::look(view.index(), id.key(), naming.key(self, ids))?;
+            let mut pair = Pair::look(view.index(), id.key(), name)?;
             let values = Values { ids, values: &[bytes], naming };
             let mut op = Op::new(view, appender, values);
             protocol::put(&mut op, std::slice::from_mut(&mut pair))?;
