@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod fill;
 mod grow;
 mod layout;
 mod read;
@@ -13,6 +14,7 @@ mod write;
 mod tests;
 
 pub use access::{Index, Stats, Tables};
+pub use fill::{fill, stretch};
 pub use layout::{canonical, header, table_words};
 pub use read::Seen;
 pub use scan::Cursor;

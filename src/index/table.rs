@@ -217,6 +217,22 @@ impl<'t, W: Words> Table<'t, W> {
         Claim::Full
     }
 
+    /// Puts a key and its word into a slot of a table that nobody else sees, if it is empty: `true`.
+    /// `false` if the key is there already, `None` if another one is.
+    #[inline]
+    pub fn put_first(self, bucket: usize, slot: usize, key: Key, word: Word) -> Option<bool> {
+        let at = self.key0_at(bucket, slot);
+        let key0 = self.words.load(at);
+        if key0 == EMPTY {
+            self.words.store(at, key.hi);
+            self.words.store(self.key1_at(bucket, slot), key.lo);
+            self.words.store(self.word_at(bucket, slot), word.0);
+            return Some(true);
+        }
+        let is_there = key0 == key.hi && self.words.load(self.key1_at(bucket, slot)) == key.lo;
+        is_there.then_some(false)
+    }
+
     fn claim_slot(self, bucket: usize, slot: usize, key: Key, claimer: Claimer) -> Slot {
         let at = self.key0_at(bucket, slot);
         let mut key0 = self.words.load(at);

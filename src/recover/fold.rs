@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::gather::{Gathered, Item, Reliance};
+use super::parts::{Parts, part_of};
 use crate::format::word::Location;
 use crate::id::Key;
 use rayon::prelude::*;
@@ -16,46 +17,59 @@ pub struct Buried {
     pub instead: Option<Item>,
 }
 
-/// The records that count, one a key, in the order of their keys; and what is to be buried.
+/// The records that count, one a key; and what is to be buried.
 pub struct Folded {
-    /// One record a key.
-    pub winners: Vec<Item>,
+    /// One record a key, in the order of their keys, part by part.
+    pub winners: Vec<Vec<Item>>,
     /// Refs whose newest version was passed over; not among the winners.
     pub buried: Vec<Buried>,
 }
 
-/// Folds the published records.
+/// Folds the published records, in parallel on the current pool.
 pub fn fold(gathered: &mut Gathered) -> Folded {
-    let mut items = std::mem::take(&mut gathered.items);
-    // Newest first within a key. Two of one number are copies, and equal.
-    items.par_sort_unstable_by_key(|item| (item.key, std::cmp::Reverse(item.sequence)));
-    let broken = broken_refs(&items, &gathered.reliances);
+    let items = std::mem::take(&mut gathered.items);
+    let sorted = |part| {
+        let mut items = Parts::concat(&items, part);
+        // Newest first within a key. Two of one number are copies, and equal.
+        items.sort_unstable_by_key(|item| (item.key, std::cmp::Reverse(item.sequence)));
+        items
+    };
+    let sorted: Vec<Vec<Item>> = Parts::numbers().into_par_iter().map(sorted).collect();
+    drop(items);
+    let broken = broken_refs(&sorted, &gathered.reliances);
+    let folded: Vec<_> = sorted.into_par_iter().map(|items| fold_part(items, &broken)).collect();
+    let (winners, buried): (_, Vec<_>) = folded.into_iter().unzip();
+    Folded { winners, buried: buried.concat() }
+}
+
+fn fold_part(mut items: Vec<Item>, broken: &HashMap<Location, ()>) -> (Vec<Item>, Vec<Buried>) {
     if broken.is_empty() {
         items.dedup_by_key(|item| item.key);
-        return Folded { winners: items, buried: Vec::new() };
+        return (items, Vec::new());
     }
-    let mut folded = Folded { winners: Vec::new(), buried: Vec::new() };
+    let (mut winners, mut buried) = (Vec::new(), Vec::new());
     for versions in items.chunk_by(|a, b| a.key == b.key) {
         let counts = versions.iter().find(|item| !broken.contains_key(&item.word.location()));
         match counts {
-            Some(item) if item.sequence == versions[0].sequence => folded.winners.push(*item),
-            instead => folded.buried.push(Buried {
+            Some(item) if item.sequence == versions[0].sequence => winners.push(*item),
+            instead => buried.push(Buried {
                 passed: versions[0],
                 instead: instead.copied().filter(|item| item.word.is_live()),
             }),
         }
     }
-    folded
+    (winners, buried)
 }
 
 /// The refs that rely on a blob record that did not survive.
-fn broken_refs(items: &[Item], reliances: &[Reliance]) -> HashMap<Location, ()> {
-    let is_broken = |reliance: &&Reliance| newest(items, reliance.on) < Some(reliance.held);
+fn broken_refs(sorted: &[Vec<Item>], reliances: &[Reliance]) -> HashMap<Location, ()> {
+    let is_broken = |reliance: &&Reliance| newest(sorted, reliance.on) < Some(reliance.held);
     reliances.par_iter().filter(is_broken).map(|reliance| (reliance.by, ())).collect()
 }
 
 /// The highest number of a key's published records, tombstones counted.
-fn newest(items: &[Item], key: Key) -> Option<u64> {
+fn newest(sorted: &[Vec<Item>], key: Key) -> Option<u64> {
+    let items = &sorted[part_of(key)];
     let at = items.partition_point(|item| item.key < key);
     items.get(at).filter(|item| item.key == key).map(|item| item.sequence)
 }
@@ -76,8 +90,15 @@ mod tests {
             on: Key { hi: on, lo: on },
             held,
         });
+        // In two heaps, as two threads would have gathered them.
+        let (one, two) = items.split_at(items.len() / 2);
+        let parted = |items: &[Item]| {
+            let mut parts = Parts::default();
+            parts.extend(items.iter().copied());
+            parts
+        };
         fold(&mut Gathered {
-            items: items.to_vec(),
+            items: vec![parted(one), parted(two)],
             reliances: reliances.collect(),
             ..Gathered::default()
         })
@@ -86,7 +107,7 @@ mod tests {
     #[test]
     fn the_highest_number_counts() {
         let folded = fold_of(&[item(1, 5, 1), item(2, 9, 2), item(1, 7, 3), item(1, 6, 4)], &[]);
-        let numbers: Vec<u64> = folded.winners.iter().map(|item| item.sequence).collect();
+        let numbers: Vec<u64> = folded.winners.concat().iter().map(|item| item.sequence).collect();
         assert_eq!(numbers, [7, 9]);
     }
 
@@ -95,7 +116,7 @@ mod tests {
         // Ref 200 has versions 5 (relies on blob 1 of number 4) and 9 (on blob 2, which is lost).
         let items = [item(1, 4, 1), item(200, 5, 2), item(200, 9, 3)];
         let folded = fold_of(&items, &[(2, 1, 4), (3, 2, 8)]);
-        assert_eq!(folded.winners.len(), 1);
+        assert_eq!(folded.winners.concat().len(), 1);
         let [buried] = folded.buried[..] else { panic!("one is buried") };
         assert_eq!((buried.passed.sequence, buried.instead.unwrap().sequence), (9, 5));
     }

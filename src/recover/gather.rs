@@ -1,6 +1,7 @@
 //! Reading all segments: which records count, and what refs rely on.
 #![forbid(unsafe_code)]
 
+use super::parts::Parts;
 use crate::blob::published_body;
 use crate::disk::Map;
 use crate::error::{ErrorKind, Result};
@@ -40,7 +41,7 @@ pub struct Reliance {
 #[derive(Default)]
 pub struct Gathered {
     /// All published records, in no order.
-    pub items: Vec<Item>,
+    pub items: Vec<Parts>,
     /// Reliances that are not met by the record right behind.
     pub reliances: Vec<Reliance>,
     /// Highest number of all records, pending ones too.
@@ -55,9 +56,6 @@ pub struct Gathered {
 
 impl Gathered {
     fn merge(mut self, mut other: Self) -> Self {
-        if self.items.len() < other.items.len() {
-            std::mem::swap(&mut self, &mut other);
-        }
         self.items.append(&mut other.items);
         self.reliances.append(&mut other.reliances);
         self.unsealed.append(&mut other.unsealed);
@@ -76,15 +74,15 @@ pub fn gather(files: &Files) -> Result<Gathered> {
     let numbers = files.list()?;
     let mut gathered = numbers
         .par_iter()
-        .map(|&number| gather_one(files, number))
+        .try_fold(Gathered::default, |gathered, &number| gather_one(files, number, gathered))
         .try_reduce(Gathered::default, |a, b| Ok(a.merge(b)))?;
     gathered.segment_max = numbers.last().copied();
     gathered.unsealed.sort_unstable();
     Ok(gathered)
 }
 
-fn gather_one(files: &Files, number: u32) -> Result<Gathered> {
-    let mut gathered = Gathered { segment_max: Some(number), ..Gathered::default() };
+/// Adds what a segment holds.
+fn gather_one(files: &Files, number: u32, mut gathered: Gathered) -> Result<Gathered> {
     let facts = match read_facts(files, number) {
         Ok(Some(facts)) => facts,
         Ok(None) => return Ok(gathered),
@@ -92,18 +90,19 @@ fn gather_one(files: &Files, number: u32) -> Result<Gathered> {
         Err(error) if error.kind() == ErrorKind::Damaged => return Ok(gathered),
         Err(error) => return Err(error),
     };
-    gathered.bytes = facts.map.len();
+    gathered.bytes += facts.map.len();
     if !facts.is_sealed {
         gathered.unsealed.push(number);
     }
-    gathered.items.reserve(facts.records.len());
+    let mut parts = gathered.items.pop().unwrap_or_default();
     let reader = Reader { files, facts: &facts };
     for (index, entry) in facts.records.iter().enumerate() {
         gathered.sequence_max = gathered.sequence_max.max(entry.sequence.get());
         if let Some(header) = entry.header().filter(|header| header.state == State::Published) {
-            reader.take(index, entry, &header, &mut gathered);
+            parts.extend(reader.take(index, entry, &header, &mut gathered.reliances));
         }
     }
+    gathered.items.push(parts);
     Ok(gathered)
 }
 
@@ -117,13 +116,19 @@ impl Reader<'_> {
         &self.facts.map
     }
 
-    /// Adds a published record, if it is whole.
-    fn take(&self, index: usize, entry: &Entry, header: &Header, into: &mut Gathered) {
+    /// A published record, if it is whole and the index can name it, and what it relies on.
+    fn take(
+        &self,
+        index: usize,
+        entry: &Entry,
+        header: &Header,
+        reliances: &mut Vec<Reliance>,
+    ) -> Option<Item> {
         let bytes = header.record_bytes(self.files.digest_bytes());
-        let Some(location) = Location::new(self.facts.number, entry.offset()) else { return };
+        let location = Location::new(self.facts.number, entry.offset())?;
         let is_durable = entry.offset() + bytes <= self.facts.durable;
         if !is_durable && !self.has_survived(entry.offset(), header) {
-            return;
+            return None;
         }
         let key = match header.kind {
             Kind::Pin => {
@@ -132,14 +137,14 @@ impl Reader<'_> {
             _ => Key::from_digest(&header.digest),
         };
         match header.kind {
-            Kind::DurablePoint => return,
+            Kind::DurablePoint => return None,
             Kind::Pin if !self.is_met_behind(index, header, entry.held.get()) => {
                 let on = Key::from_digest(&header.digest);
-                into.reliances.push(Reliance { by: location, on, held: entry.held.get() });
+                reliances.push(Reliance { by: location, on, held: entry.held.get() });
             }
             Kind::Ref => {
-                let Some(body) = self.ref_body(entry.offset(), header) else { return };
-                into.reliances.extend(body.blobs.iter().map(|(digest, held)| Reliance {
+                let body = self.ref_body(entry.offset(), header)?;
+                reliances.extend(body.blobs.iter().map(|(digest, held)| Reliance {
                     by: location,
                     on: Key::from_digest(digest),
                     held: *held,
@@ -153,7 +158,7 @@ impl Reader<'_> {
         } else {
             Word::live(location, is_ref, bytes)
         };
-        into.items.push(Item { key, sequence: header.sequence, word });
+        Some(Item { key, sequence: header.sequence, word })
     }
 
     /// Whether the next record is the published one of the blob that a pin relies on: then nothing

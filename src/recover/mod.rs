@@ -11,6 +11,7 @@
 
 mod fold;
 mod gather;
+mod parts;
 mod rebuild;
 
 pub use rebuild::{Source, rebuild_private, rebuild_shared};

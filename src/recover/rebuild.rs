@@ -3,6 +3,7 @@
 
 use super::fold::{Buried, Folded, fold};
 use super::gather::{Gathered, Item, gather};
+use super::parts::PARTS_LOG2;
 use crate::blob::published_body;
 use crate::control::{Control, Fresh};
 use crate::disk::{Access, Disk, Identity, Map};
@@ -13,10 +14,12 @@ use crate::format::refs::{PINS, RefBody, pin_key, ref_digest};
 use crate::format::superblock::Superblock;
 use crate::format::word::{Root, Word, WordKind};
 use crate::id::{BlobId, Key};
-use crate::index::{Index, Tables, header, table_words};
+use crate::index::{Index, Tables, fill, header, stretch, table_words};
 use crate::run::{PRIVATE_TAG, Run, RunBuilder, stamp, tag};
 use crate::segment::{Appender, Files};
 use crate::sync::Words;
+use rayon::ThreadPool;
+use rayon::prelude::*;
 use std::sync::Arc;
 
 /// Room in the first table: at most this share of its slots is taken.
@@ -37,14 +40,15 @@ pub struct Source<'a> {
 }
 
 impl Source<'_> {
-    fn read(&self) -> Result<(Gathered, Folded)> {
-        let pool = rayon::ThreadPoolBuilder::new()
+    fn pool(&self) -> Result<ThreadPool> {
+        rayon::ThreadPoolBuilder::new()
             .num_threads(self.threads)
             .thread_name(|index| format!("drystone-recovery-{index}"))
             .build()
-            .map_err(|error| {
-                Error::new(ErrorKind::Limit, format!("cannot start threads: {error}"))
-            })?;
+            .map_err(|error| Error::new(ErrorKind::Limit, format!("cannot start threads: {error}")))
+    }
+
+    fn read(&self, pool: &ThreadPool) -> Result<(Gathered, Folded)> {
         pool.install(|| {
             let mut gathered = gather(self.files)?;
             let folded = fold(&mut gathered);
@@ -78,15 +82,16 @@ pub fn rebuild_shared(source: &Source<'_>) -> Result<bool> {
 }
 
 fn build(source: &Source<'_>, builder: RunBuilder) -> Result<bool> {
-    let (gathered, folded) = source.read()?;
-    let keys = folded.winners.len() + folded.buried.len();
+    let pool = source.pool()?;
+    let (gathered, folded) = source.read(&pool)?;
+    let keys = folded.winners.iter().map(Vec::len).sum::<usize>() + folded.buried.len();
     let log2 = log2_for(keys as u64);
     let stamp = stamp(&source.superblock.uuid, &tag(source.identity));
     let table = builder.table(0, table_words(log2), &header(stamp, 0, log2))?;
     let control = scratch_control(&source.fresh(&gathered, log2))?;
     let building = Building { root: control.root(), table: &table, stamp };
     let index = Index::new(building);
-    fill(&index, &folded.winners)?;
+    pool.install(|| building.fill(&folded.winners))?;
     bury(source, &control, &index, &folded.buried)?;
     seal_open(source, &control, &index, &gathered.unsealed);
     builder.finish(&control.words(), &tag(source.identity))
@@ -94,17 +99,21 @@ fn build(source: &Source<'_>, builder: RunBuilder) -> Result<bool> {
 
 /// Builds a run in memory, for reading; changes nothing on the disk.
 pub fn rebuild_private(source: &Source<'_>) -> Result<Run> {
-    let (gathered, folded) = source.read()?;
+    let pool = source.pool()?;
+    let (gathered, folded) = source.read(&pool)?;
     let instead = folded.buried.iter().filter_map(|buried| buried.instead);
-    let winners: Vec<Item> = folded.winners.iter().copied().chain(instead).collect();
-    let log2 = log2_for(winners.len() as u64);
+    let instead = instead.map(|item| (item.key, item.word)).collect();
+    let keys = folded.winners.iter().map(Vec::len).sum::<usize>() + folded.buried.len();
+    let log2 = log2_for(keys as u64);
     let table = Map::anonymous(table_words(log2) as u64 * 8)?;
     let stamp = stamp(&source.superblock.uuid, PRIVATE_TAG);
     for (at, &word) in header(stamp, 0, log2).iter().enumerate() {
         table.store(at, word);
     }
     let fresh = source.fresh(&gathered, log2);
-    fill(&Index::new(Building { root: fresh.root, table: &table, stamp }), &winners)?;
+    let building = Building { root: fresh.root, table: &table, stamp };
+    pool.install(|| building.fill(&folded.winners))?;
+    building.publish(instead)?;
     let disk: &Arc<dyn Disk> = &source.files.disk;
     Run::private(disk, &fresh, table)
 }
@@ -164,17 +173,39 @@ impl Tables for Building<'_> {
     }
 }
 
-/// Publishes the winners, in the order of the buckets.
-fn fill(index: &Index<Building<'_>>, winners: &[Item]) -> Result<()> {
-    for item in winners {
-        let absent = index.lookup(item.key)?;
-        if let Err(met) = index.publish(item.key, absent, item.word)? {
-            let (segment, offset) = (item.word.location().segment(), item.word.location().offset());
-            return Err(Error::damaged("a key came up twice in recovery", segment, offset)
-                .found(format!("{:?}", met.word)));
-        }
+impl Building<'_> {
+    /// Puts the winners in, in parallel on the current pool.
+    fn fill(&self, winners: &[Vec<Item>]) -> Result<()> {
+        let log2 = self.root.log2();
+        let fill_part = |(part, items): (usize, &Vec<Item>)| {
+            let keys = items.iter().map(|item| (item.key, item.word));
+            let mut left = Vec::new();
+            match stretch(part, PARTS_LOG2, log2) {
+                Some(stretch) => fill(self.table, log2, stretch, keys, &mut left),
+                None => left.extend(keys),
+            }
+            left
+        };
+        let left: Vec<_> = winners.par_iter().enumerate().flat_map_iter(fill_part).collect();
+        self.publish(left)
     }
-    Ok(())
+
+    /// Publishes keys one by one.
+    fn publish(&self, keys: Vec<(Key, Word)>) -> Result<()> {
+        let index = Index::new(*self);
+        for (key, word) in keys {
+            if let Err(met) = index.publish(key, index.lookup(key)?, word)? {
+                let location = word.location();
+                return Err(Error::damaged(
+                    "a key came up twice in recovery",
+                    location.segment(),
+                    location.offset(),
+                )
+                .found(format!("{:?}", met.word)));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Appends what counts instead of the refs that were passed over, durably, with new numbers.

@@ -145,7 +145,9 @@ pub fn leave_a_child(place: &Path) {
     let store = Store::open(place).unwrap();
     let id = store.put(b"the parent's").unwrap();
     let mut draft = store.reserve(100_000).unwrap();
-    let child = in_child(|| {
+    in_child(|| {
+        // Said by the child: then it has given up what it inherited.
+        say(std::process::id());
         assert_eq!(listen(), "go on");
         // The draft is the parent's.
         draft.iter_mut().for_each(|byte| *byte = 1);
@@ -155,7 +157,6 @@ pub fn leave_a_child(place: &Path) {
         say("went on");
         drop(listen());
     });
-    say(child);
     std::thread::sleep(std::time::Duration::from_secs(60));
 }
 
