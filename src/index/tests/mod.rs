@@ -2,6 +2,8 @@
 
 mod bed;
 #[cfg(not(loom))]
+mod filled;
+#[cfg(not(loom))]
 mod limits;
 #[cfg(not(loom))]
 mod oracle;
