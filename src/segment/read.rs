@@ -13,6 +13,9 @@ use crate::format::segment::{ENTRY_BYTES, Entry, TRAILER_BYTES, Trailer};
 use std::sync::Arc;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
+/// Most records that a walk makes room for ahead.
+const AHEAD_RECORDS_MAX: u64 = 1 << 20;
+
 /// The end of a sealed segment.
 #[derive(Clone, Copy, Debug)]
 pub struct End {
@@ -130,7 +133,9 @@ fn read_footer(
 /// Walks a segment from an offset: its records, and what its durable points prove.
 pub fn walk(blocks: &impl Blocks, files: &Files, number: u32, from: u64) -> (Vec<Entry>, u64) {
     let mut durable = 0;
-    let mut records = Vec::new();
+    // Room for the smallest records, within reason: what is not needed of it is never touched.
+    let count_max = blocks.len() / (2 * HEADER_BYTES);
+    let mut records = Vec::with_capacity(count_max.min(AHEAD_RECORDS_MAX) as usize);
     for found in Scan::new(blocks, files.place(number), files.digest_bytes(), from) {
         if found.header.kind == Kind::DurablePoint {
             durable = durable_offset(&found.header).min(found.offset).max(durable);

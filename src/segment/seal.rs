@@ -77,11 +77,9 @@ impl Appender {
     fn write_footer(&self, entries: &[Entry]) -> Result<()> {
         let durable = self.durable.min(self.tail);
         let trailer = Trailer::new(self.number, self.tail, entries, durable);
-        let mut footer = Vec::with_capacity((entries.len() + 1) * ENTRY_BYTES as usize);
-        footer.extend_from_slice(entries.as_bytes());
-        footer.extend_from_slice(trailer.as_bytes());
         self.file.set_len(self.tail)?;
-        self.file.write_at(&footer, self.tail)
+        self.file.write_at(entries.as_bytes(), self.tail)?;
+        self.file.write_at(trailer.as_bytes(), self.tail + entries.len() as u64 * ENTRY_BYTES)
     }
 }
 
