@@ -4,7 +4,6 @@
 #![forbid(unsafe_code)]
 
 use crate::blob::Blob;
-use crate::disk::Access;
 use crate::engine::{Engine, Found, Verify};
 use crate::error::{Error, Result};
 use crate::format::word::Word;
@@ -51,7 +50,7 @@ impl Engine {
     ) -> Result<Option<(&'g [u8], Found<'g>)>> {
         let Some((_, found)) = self.find_blob(id, guard)? else { return Ok(None) };
         let bytes = self.body_of(&found, guard)?;
-        if verify == Verify::Whole {
+        if verify != Verify::No {
             self.verify(&found, bytes, guard)?;
         }
         Ok(Some((bytes, found)))
@@ -116,35 +115,5 @@ impl Engine {
         {
             mapped.as_ref().map.prefetch(location.offset());
         }
-    }
-
-    /// Reads a part of a blob by `pread`, so that a medium error is an error and not a signal; the
-    /// number of bytes read, short only at the end of the blob.
-    pub fn read_into(
-        &self,
-        id: &BlobId,
-        offset: u64,
-        buffer: &mut [u8],
-        guard: &Guard,
-    ) -> Result<Option<usize>> {
-        let Some((_, found)) = self.find_blob(id, guard)? else { return Ok(None) };
-        let left = found.header.body_len.saturating_sub(offset);
-        let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let segment = found.location.segment();
-        let at = found.location.offset() + 64 + offset.min(found.header.body_len);
-        let read = match self.files.open(segment, Access::Read)? {
-            Some(file) => file.read_at(&mut buffer[..wanted], at)?,
-            // Unlinked meanwhile; the mapping still holds the bytes.
-            None => {
-                let bytes = self.body_of(&found, guard)?;
-                let start = (offset as usize).min(bytes.len());
-                buffer[..wanted].copy_from_slice(&bytes[start..start + wanted]);
-                wanted
-            }
-        };
-        if read < wanted {
-            return Err(Error::damaged("a blob is cut short", segment, at));
-        }
-        Ok(Some(read))
     }
 }

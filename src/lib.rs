@@ -43,6 +43,7 @@ mod put;
 mod put_large;
 mod put_many;
 mod put_reader;
+mod read_into;
 mod recover;
 mod refs;
 mod run;

@@ -36,6 +36,9 @@ pub enum Verify {
     /// No: the header's checksum and digest are checked, the payload is handed out as it is.
     #[default]
     No,
+    /// The chunks of 2 MiB that are read, each time; what is handed out as one slice counts as read
+    /// from end to end.
+    Touched,
     /// The whole payload, each time.
     Whole,
 }

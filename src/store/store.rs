@@ -214,9 +214,25 @@ impl Store {
     /// here, and not a signal. The number of bytes, short only at the end; `None` if there is no such
     /// blob.
     pub fn read_into(&self, id: &BlobId, offset: u64, buffer: &mut [u8]) -> Result<Option<usize>> {
+        self.read_into_with(id, offset, buffer, &GetOptions::new())
+    }
+
+    /// The same, with options: [`Verify::Touched`] verifies the chunks that the bytes lie in, whatever
+    /// the length of the blob.
+    ///
+    /// # Errors
+    /// `Damaged` if a chunk is not what was stored.
+    pub fn read_into_with(
+        &self,
+        id: &BlobId,
+        offset: u64,
+        buffer: &mut [u8],
+        options: &GetOptions,
+    ) -> Result<Option<usize>> {
         let guard = pin();
         self.engine.enter(&guard);
-        self.engine.read_into(id, offset, buffer, &guard)
+        let verify = options.verify.unwrap_or(self.engine.settings.verify);
+        self.engine.read_into(id, offset, buffer, verify, &guard)
     }
 
     /// Whether a blob is in the store.

@@ -98,7 +98,10 @@ fn parts_are_read_by_copy() {
             for offset in [0, 1, len / 2, len.saturating_sub(1), len, len + 1, usize::MAX] {
                 for room in [0, 1, 100, len, len + 100] {
                     let mut buffer = vec![0xEE; room];
-                    let read = store.read_into(&id, offset as u64, &mut buffer).unwrap().unwrap();
+                    let how = [Verify::No, Verify::Touched, Verify::Whole][room % 3];
+                    let options = GetOptions::new().verify(how);
+                    let read = store.read_into_with(&id, offset as u64, &mut buffer, &options);
+                    let read = read.unwrap().unwrap();
                     let expected = content.get(offset..).unwrap_or_default();
                     let expected = &expected[..expected.len().min(room)];
                     assert_eq!(read, expected.len(), "{len} from {offset} into {room}");
@@ -108,6 +111,41 @@ fn parts_are_read_by_copy() {
             }
         }
     });
+}
+
+#[test]
+fn a_read_of_a_part_verifies_the_chunks_that_it_touches() {
+    const CHUNK: u64 = 2 * MIB as u64;
+    for hash in HASHES {
+        let scratch = Scratch::new();
+        let store = scratch.open(Store::options().create(true).hash(hash));
+        let content = bytes(7 * MIB, 1);
+        let id = store.put(&content).unwrap();
+        drop(store);
+        change_a_byte(&scratch, &id, 2 * CHUNK + 5);
+        let store = scratch.store();
+        let read = |offset: u64, len: usize, how| {
+            let mut buffer = vec![0; len];
+            let options = GetOptions::new().verify(how);
+            store.read_into_with(&id, offset, &mut buffer, &options).map(|_| buffer)
+        };
+        // Beside the changed chunk, up to its first byte and from the one behind its last.
+        for (offset, len) in [(0, 2 * CHUNK), (3 * CHUNK, MIB as u64), (CHUNK - 7, 100)] {
+            let expected = &content[offset as usize..(offset + len) as usize];
+            assert!(read(offset, len as usize, Verify::Touched).unwrap() == expected);
+            let error = read(offset, len as usize, Verify::Whole).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+        }
+        for (offset, len) in [(2 * CHUNK, 1), (3 * CHUNK - 1, 1), (2 * CHUNK - 1, 2), (0, 7 << 20)]
+        {
+            let error = read(offset, len, Verify::Touched).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+            assert!(error.to_string().contains(&id.to_string()), "{error}");
+            assert!(read(offset, len, Verify::No).is_ok());
+        }
+        let whole = GetOptions::new().verify(Verify::Touched);
+        assert_eq!(store.get_with(&id, &whole).unwrap_err().kind(), ErrorKind::Damaged);
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ const LAYERS: [&[&str]; 8] = [
         "put_many",
         "put_reader",
         "get",
+        "read_into",
         "blob",
         "draft",
         "refs",

@@ -52,6 +52,10 @@ impl Tables for FileTables {
             .map_err(Root)
     }
 
+    fn kept(&self, generation: u32) -> Option<&Map> {
+        self.maps.get(generation as usize)?.get()
+    }
+
     fn open(
         &self,
         generation: u32,

@@ -108,7 +108,7 @@ pub struct Get {
     /// The bytes from A up to, not including, B; `A-` to the end; suffixes K, M, G
     #[arg(long, value_name = "A-B")]
     pub range: Option<ByteRange>,
-    /// Check all bytes against the digest first
+    /// Check the bytes against the digest first; of a range the chunks of 2 MiB that it touches
     #[arg(long)]
     pub verify: bool,
 }

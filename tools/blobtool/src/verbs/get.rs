@@ -49,13 +49,18 @@ pub fn run(cli: &Cli, args: &Get) -> Outcome {
         return Err(Failure::new(USAGE, "get --json needs -o: standard output has the data"));
     }
     let store = cli.open_to_read()?;
-    let verify = if args.verify { Verify::Whole } else { Verify::No };
+    // Of a range only the chunks that it touches are verified, below.
+    let is_whole = args.verify && args.range.is_none();
+    let verify = if is_whole { Verify::Whole } else { Verify::No };
     let content = content(&store, &args.target, &GetOptions::new().verify(verify))?;
     let len = content.len() as u64;
     let range = match args.range {
         Some(range) => range.within(len).map_err(|why| Failure::new(ERROR, why))?,
         None => 0..len,
     };
+    if let (Content::Blob(blob), true, false) = (&content, args.verify, is_whole) {
+        check(&store, &blob.id(), range.clone())?;
+    }
     // The range lies within a slice, so its ends fit.
     let bytes = &content[range.start as usize..range.end as usize];
     let Some(path) = &args.output else {
@@ -67,6 +72,20 @@ pub fn run(cli: &Cli, args: &Get) -> Outcome {
     if cli.json {
         let got = document(&content, len, range, path);
         return Output::new(true).line_now(String::new, &got);
+    }
+    Ok(())
+}
+
+/// Verifies the chunks that a range of a blob touches.
+fn check(store: &Store, id: &BlobId, mut range: Range<u64>) -> Outcome {
+    let options = GetOptions::new().verify(Verify::Touched);
+    let mut piece = vec![0; PIECE_BYTES];
+    while !range.is_empty() {
+        // Up to a multiple of the length of a piece, so that no chunk is read twice.
+        let end = range.end.min((range.start / PIECE_BYTES as u64 + 1) * PIECE_BYTES as u64);
+        let piece = &mut piece[..(end - range.start) as usize];
+        store.read_into_with(id, range.start, piece, &options)?.ok_or_else(|| no_blob(id))?;
+        range.start = end;
     }
     Ok(())
 }

@@ -44,6 +44,17 @@ fn damage_is_5() {
     assert!(said.contains("segment") && said.contains("fsck"), "{said}");
 }
 
+#[test]
+fn of_a_range_only_the_chunks_that_it_touches_are_verified() {
+    let tool = Tool::new();
+    let bytes = noise(15_000_000, 2);
+    let id = tool.ok(["put".as_ref(), tool.file("f", &bytes).as_os_str()]);
+    flip_payload(&tool, &bytes);
+    let far = tool.bytes(["get", "--verify", &id, "--range", "3M-13M"]);
+    assert!(far == bytes[3 << 20..13 << 20]);
+    tool.fails(5, ["get", "--verify", &id, "--range", "2097151-5M"]);
+}
+
 /// Changes one byte of a blob in its segment.
 fn flip_payload(tool: &Tool, bytes: &[u8]) {
     for entry in fs::read_dir(tool.store().join("segments")).unwrap() {
