@@ -90,14 +90,18 @@ impl Engine {
             write_body(&**appender.file(), at.body, body, self.superblock.hash, self.pool(guard))
         });
         let hashed = match written {
-            Err(error) if error.kind() == ErrorKind::NoSpace => {
-                drop(appender);
+            Ok(hashed) => hashed,
+            Err(error) => {
+                appender.give_up();
                 return self.put_full(guard, body, naming, durability, error).map(Some);
             }
-            other => other?,
         };
         let mut written = Written::new(appender, at, hashed, is_lone);
-        self.try_commit(guard, &mut written, naming, durability)
+        let put = self.try_commit(guard, &mut written, naming, durability);
+        if let (Err(_), Some(appender)) = (&put, written.appender) {
+            appender.give_up();
+        }
+        put
     }
 
     /// Names a body that has been written and hashed, or the blob that was there before it.
@@ -158,8 +162,11 @@ impl Engine {
             protocol::put(&mut Op::new(view, appender, body), std::slice::from_mut(&mut pair));
         if let Err(error) = put {
             // What may have been named must stay as it is: another attempt writes its bytes elsewhere.
-            if written.is_exposed {
-                written.appender = None;
+            if written.is_exposed
+                && let Some(appender) = written.appender.take()
+                && !written.is_lone
+            {
+                appender.give_up();
             }
             return Err(error);
         }
@@ -176,6 +183,9 @@ impl Engine {
         error: Error,
     ) -> Result<Put> {
         let Body::Fixed(bytes) = body else { return Err(error) };
+        if error.kind() != ErrorKind::NoSpace {
+            return Err(error);
+        }
         let hashed = hash_in_place(bytes, self.superblock.hash, self.pool(guard));
         let id = BlobId::from_padded(self.superblock.hash, hashed.digest);
         if !self.holds(&id, guard)? {

@@ -95,8 +95,7 @@ impl Engine {
         if durability == Durability::Synced && bytes <= GROUP_BYTES_MAX {
             return self.with_group(&appenders.group, guard, bytes, operation);
         }
-        let mut appender = self.take_appender(guard, bytes)?;
-        let value = operation(&mut appender)?;
+        let (mut appender, value) = self.take_appender(guard, bytes)?.attempt(operation)?;
         if durability == Durability::Synced {
             self.sync_appender(&mut appender, guard)?;
         }

@@ -65,9 +65,9 @@ impl Engine {
         operation: impl FnOnce(&mut Appender) -> Result<T>,
     ) -> Result<T> {
         let mut open = lock(&group.open);
-        let mut appender = self.group_appender(open.take(), guard, bytes)?;
+        let appender = self.group_appender(open.take(), guard, bytes)?;
         let start = appender.tail();
-        let value = operation(&mut appender)?;
+        let (appender, value) = appender.attempt(operation)?;
         let part = Part {
             file: appender.file().clone(),
             segment: appender.number(),

@@ -59,6 +59,12 @@ impl Head {
         head
     }
 
+    /// Whether its bytes are not as they were written, so that it says nothing, not even that the
+    /// segment is another one.
+    pub fn is_garbled(&self) -> bool {
+        self.magic != HEAD_MAGIC || self.checksum.get() != xxh3_64(&self.as_bytes()[..56])
+    }
+
     /// What is wrong with it as the head of `segment`, if anything.
     pub fn fault(&self, uuid: &[u8; 16], segment: u32) -> Option<&'static str> {
         if self.magic != HEAD_MAGIC {

@@ -86,7 +86,7 @@ fn gather_one(files: &Files, number: u32, mut gathered: Gathered) -> Result<Gath
     let facts = match read_facts(files, number) {
         Ok(Some(facts)) => facts,
         Ok(None) => return Ok(gathered),
-        // Its head is damaged: nothing in it can be believed.
+        // It is another segment, or another store's: nothing in it is ours.
         Err(error) if error.kind() == ErrorKind::Damaged => return Ok(gathered),
         Err(error) => return Err(error),
     };

@@ -16,7 +16,7 @@ use crate::format::word::{Root, Word, WordKind};
 use crate::id::{BlobId, Key};
 use crate::index::{Index, Tables, fill, header, stretch, table_words};
 use crate::run::{PRIVATE_TAG, Run, RunBuilder, stamp, tag};
-use crate::segment::{Appender, Files};
+use crate::segment::{Appender, Files, map_all};
 use crate::sync::Words;
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -278,7 +278,7 @@ fn instead_of(files: &Files, buried: &Buried) -> Result<Option<Instead>> {
 fn read_record(files: &Files, item: &Item) -> Result<Option<(Header, Vec<u8>)>> {
     let location = item.word.location();
     let Some(file) = files.open(location.segment(), Access::Read)? else { return Ok(None) };
-    let map = file.map(file.len()?, Access::Read)?;
+    let map = map_all(&*file)?;
     let block = map.read_block(location.offset());
     let place = files.place(location.segment());
     let header = block.and_then(|block| Header::decode(&block, place, location.offset()));

@@ -5,8 +5,8 @@
 //! I2  Bytes below `tail` are never written again, except the state bytes of records. What stands at
 //!     and above `tail` belongs to no record that the index names.
 //! I3  A record's header is written after its payload, or with it in one write.
-//! I4  After a failed write the appender is given up: whoever takes the segment up next finds the
-//!     tail anew (`adopt.rs`), so leftovers are never mistaken.
+//! I4  After a failed write the appender is given up and what stands above its tail cut off: whoever
+//!     takes the segment up next finds the tail anew (`adopt.rs`), so leftovers are never mistaken.
 //!
 //! Death: behind the reservation, some zeros; behind the payload, bytes without a header; behind the
 //! header, a pending record that nobody names. All of it is garbage of this segment.
@@ -230,6 +230,30 @@ impl Appender {
             self.file.write_at(batch.slice(&range), range.start)?;
         }
         Ok(())
+    }
+
+    /// Runs an operation on it; gives it up if that fails (I4).
+    pub fn attempt<T>(
+        mut self,
+        operation: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<(Self, T)> {
+        match operation(&mut self) {
+            Ok(value) => Ok((self, value)),
+            Err(error) => {
+                self.give_up();
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives the segment up after an error, and what is reserved above its tail back to the file
+    /// system: where that was full, the next put needs it. Sealing cuts off the same bytes: no index
+    /// has named a record in them (I2), so no view reaches there. If they cannot be cut off, the next
+    /// appender passes over them.
+    pub fn give_up(self) {
+        if self.file.len().is_ok_and(|len| len > self.tail) {
+            let _ = self.file.set_len(self.tail);
+        }
     }
 
     /// Makes everything appended durable, and the segment's name the first time.

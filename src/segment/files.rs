@@ -1,16 +1,19 @@
 //! The files of the segments, and what all parts that touch them need to know.
 #![forbid(unsafe_code)]
 
-use crate::disk::{Access, Disk, File};
+use crate::disk::{Access, Disk, File, Map};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::Place;
 use crate::format::segment::Head;
+use crate::format::word::Location;
 use crate::id::HashAlgorithm;
 use std::sync::Arc;
 use zerocopy::{FromZeros, IntoBytes};
 
 /// The directory of the segments in a store.
 pub const SEGMENTS_DIR: &str = "segments";
+/// Times that a file may have become shorter while it was being mapped.
+const MAP_ATTEMPTS_MAX: u32 = 8;
 
 /// The file of a segment.
 pub fn segment_path(segment: u32) -> String {
@@ -21,7 +24,8 @@ pub fn segment_path(segment: u32) -> String {
 fn segment_number(name: &str) -> Option<u32> {
     let hex = name.strip_suffix(".seg").filter(|hex| hex.len() == 8)?;
     let number = u32::from_str_radix(hex, 16).ok()?;
-    (segment_path(number) == format!("{SEGMENTS_DIR}/{name}")).then_some(number)
+    let is_its_name = segment_path(number) == format!("{SEGMENTS_DIR}/{name}");
+    (is_its_name && number <= Location::SEGMENT_MAX).then_some(number)
 }
 
 /// The segment files of one store.
@@ -59,8 +63,30 @@ impl Files {
         Ok(numbers)
     }
 
-    /// Reads and checks the head of a segment.
+    /// Checks the head of a segment that is to be written to.
     pub fn check_head(&self, file: &dyn File, segment: u32) -> Result<()> {
+        match self.head_fault(file, segment)? {
+            None => Ok(()),
+            Some(fault) => Err(fault.error),
+        }
+    }
+
+    /// Checks the head of a segment that is to be read: whether it is whole.
+    ///
+    /// One that has been damaged says nothing. The records do, each by itself: their checksums are bound
+    /// to the store, the segment and the offset. So they can be read, and nothing but them is believed.
+    ///
+    /// # Errors
+    /// `Damaged` when it is the head of another segment, `UnsupportedVersion`.
+    pub fn is_head_whole(&self, file: &dyn File, segment: u32) -> Result<bool> {
+        match self.head_fault(file, segment)? {
+            None => Ok(true),
+            Some(fault) if fault.is_garbled && !cfg!(bug = "head-hides") => Ok(false),
+            Some(fault) => Err(fault.error),
+        }
+    }
+
+    fn head_fault(&self, file: &dyn File, segment: u32) -> Result<Option<HeadFault>> {
         let mut head = Head::new_zeroed();
         let read = file.read_at(head.as_mut_bytes(), 0)?;
         let fault = if read < size_of::<Head>() {
@@ -68,22 +94,42 @@ impl Files {
         } else {
             head.fault(&self.uuid, segment)
         };
-        match fault {
-            None => Ok(()),
-            Some(fault) => {
-                let mut error =
-                    Error::damaged(format!("not a segment of this store: {fault}"), segment, 0);
-                if fault.contains("version") {
-                    error = Error::new(
-                        ErrorKind::UnsupportedVersion,
-                        "a segment has another format version",
-                    )
-                    .advice("use the release of drystone that wrote it, or a later one");
+        let Some(fault) = fault else { return Ok(None) };
+        let is_garbled = read < size_of::<Head>() || head.is_garbled();
+        let error = if !is_garbled && fault.contains("version") {
+            Error::new(ErrorKind::UnsupportedVersion, "a segment has another format version")
+                .advice("use the release of drystone that wrote it, or a later one")
+        } else {
+            Error::damaged(format!("not a segment of this store: {fault}"), segment, 0)
+        };
+        Ok(Some(HeadFault { is_garbled, error: error.path(segment_path(segment)) }))
+    }
+}
+
+/// Why a head is not that of its segment.
+struct HeadFault {
+    /// Its bytes have changed; else it is the head of something else.
+    is_garbled: bool,
+    error: Error,
+}
+
+/// Maps all that a file holds, though whoever seals it may be cutting it off meanwhile.
+pub fn map_all(file: &dyn File) -> Result<Map> {
+    let mut len = file.len()?;
+    // It is cut once, behind its last record, and grows from then on.
+    for _ in 0..MAP_ATTEMPTS_MAX {
+        match file.map(len, Access::Read) {
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                let now = file.len()?;
+                if now >= len || cfg!(bug = "mapped-once") {
+                    return Err(error);
                 }
-                Err(error.path(segment_path(segment)))
+                len = now;
             }
+            mapped => return mapped,
         }
     }
+    file.map(len, Access::Read)
 }
 
 #[cfg(test)]
@@ -93,9 +139,10 @@ mod tests {
     #[test]
     fn only_canonical_names_are_segments() {
         assert_eq!(segment_number("0000000a.seg"), Some(10));
-        for name in
-            ["a.seg", "0000000A.seg", "0000000a", "+000000a.seg", "00000000a.seg", "é000000.seg"]
-        {
+        for name in [
+            "a.seg", "0000000A.seg", "0000000a", "+000000a.seg", "00000000a.seg", "é000000.seg",
+            "10000000.seg", "ffffffff.seg",
+        ] {
             assert_eq!(segment_number(name), None, "{name}");
         }
     }

@@ -15,7 +15,7 @@ mod set;
 pub use appender::Appender;
 pub use batch::{Batch, bound};
 pub use blocks::FileBlocks;
-pub use files::{Files, SEGMENTS_DIR, segment_path};
+pub use files::{Files, SEGMENTS_DIR, map_all, segment_path};
 pub use read::{Facts, is_sealed, pin_of, publish_foreign, read_facts};
 pub use scan::{Scan, Scanned};
 pub use seal::{confirm_sealed, sync_data, sync_name};

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::blocks::{Blocks, FileBlocks};
-use super::files::{Files, segment_path};
+use super::files::{Files, map_all, segment_path};
 use super::scan::{Scan, Scanned};
 use crate::disk::{Access, Map};
 use crate::error::{Error, ErrorKind, Result};
@@ -76,17 +76,18 @@ pub struct Facts {
     pub durable: u64,
 }
 
-/// Reads the footer of a segment, or walks it where there is none or it does not check.
+/// Reads the footer of a segment, or walks it where there is none or it does not check. Where the head
+/// is damaged, the footer is not believed either, and nothing is proved to have been durable.
 ///
 /// # Errors
-/// `Damaged` when the file is not a segment of this store.
+/// `Damaged` when the file is a segment of another store, or another one of this.
 pub fn read_facts(files: &Files, number: u32) -> Result<Option<Facts>> {
     let Some(file) = files.open(number, Access::Read)? else { return Ok(None) };
-    files.check_head(&*file, number)?;
-    // Mapped first, so that the mapping holds every record that is found afterwards.
-    let map = Arc::new(file.map(file.len()?, Access::Read)?);
+    let is_head_whole = files.is_head_whole(&*file, number)?;
+    // Mapped first: a record that is found afterwards and is not in it, has been appended since.
+    let map = Arc::new(map_all(&*file)?);
     let blocks = FileBlocks::new(&*file)?;
-    let end = end_of(&blocks, files, number);
+    let end = end_of(&blocks, files, number).filter(|_| is_head_whole);
     let listed = end.and_then(|end| read_footer(&blocks, files, number, &end.trailer));
     let is_sealed = listed.is_some();
     let (mut records, durable) = match (listed, end) {
@@ -94,6 +95,7 @@ pub fn read_facts(files: &Files, number: u32) -> Result<Option<Facts>> {
         _ => walk(&blocks, files, number, 0),
     };
     blocks.check()?;
+    let durable = if is_head_whole { durable } else { 0 };
     let is_mapped = |entry: &Entry| entry.end(files.digest_bytes()).is_some_and(|e| e <= map.len());
     records.retain(is_mapped);
     Ok(Some(Facts { number, map, records, is_sealed, durable }))

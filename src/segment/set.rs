@@ -9,7 +9,7 @@
 //! idle ones when the limit is reached.
 #![forbid(unsafe_code)]
 
-use super::files::Files;
+use super::files::{Files, map_all};
 use crate::disk::{Access, Map};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Header, Place};
@@ -98,7 +98,7 @@ impl SegmentSet {
     /// A segment whose mapping reaches `end`, mapped anew if need be; `None` if there is no file.
     ///
     /// # Errors
-    /// `Damaged` when the file is shorter than `end`.
+    /// `Damaged` when the file is shorter than `end`, or another segment.
     #[inline]
     pub fn get<'g>(
         &self,
@@ -134,32 +134,24 @@ impl SegmentSet {
             return Ok(Some(mapped));
         }
         let Some(file) = self.files.open(segment, Access::Read)? else { return Ok(None) };
-        self.files.check_head(&*file, segment)?;
-        let len = file.len()?;
-        if len < end {
-            return Err(Error::damaged(
-                "a segment is shorter than the records in it",
-                segment,
-                len,
-            )
-            .path(super::segment_path(segment))
-            .expected(format!("at least {end} bytes"))
-            .found(format!("{len} bytes")));
-        }
+        self.files.is_head_whole(&*file, segment)?;
         let known = slot.get(guard).is_some();
         if !known && list.len() >= self.limit {
             // Views may have held more than the limit for a while.
             let over = list.len() - self.limit;
             self.drop_idle(&mut list, over + self.limit.div_ceil(8), guard);
         }
-        let map = match file.map(len, Access::Read) {
+        let map = match map_all(&*file) {
             Err(error) if error.kind() == ErrorKind::Limit => {
                 let all = list.len();
                 self.drop_idle(&mut list, all, guard);
-                file.map(len, Access::Read)?
+                map_all(&*file)?
             }
             other => other?,
         };
+        if map.len() < end {
+            return Err(too_short(segment, end, map.len()));
+        }
         let place = self.files.place(segment);
         slot.replace(Some(Arc::new(Mapped { number: segment, map, place })), guard);
         if !known {
@@ -204,6 +196,14 @@ impl SegmentSet {
         // Stored last: whoever sees it finds the table clean.
         self.unlink_epoch.store(epoch, Ordering::Release);
     }
+}
+
+#[cold]
+fn too_short(segment: u32, end: u64, len: u64) -> Error {
+    Error::damaged("a segment is shorter than the records in it", segment, len)
+        .path(super::segment_path(segment))
+        .expected(format!("at least {end} bytes"))
+        .found(format!("{len} bytes"))
 }
 
 impl std::fmt::Debug for SegmentSet {

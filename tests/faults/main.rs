@@ -3,6 +3,7 @@
 //! `DRYSTONE_CAMPAIGN=2` (or more) tries every error at every call.
 #![forbid(unsafe_code)]
 
+mod beside;
 mod cases;
 mod lossy;
 mod rig;

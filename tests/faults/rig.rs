@@ -66,6 +66,26 @@ fn private(place: &Path) -> tempfile::TempDir {
     tempfile::Builder::new().prefix("drystone-test-").tempdir_in(place).expect("a directory")
 }
 
+/// Runs the body of a test in a process of its own, which shell commands (`ulimit`) prepare: the test
+/// calls this first, and goes on where it returns true. What kills the child fails the test.
+#[track_caller]
+pub fn is_child(test: &str, setup: &str) -> bool {
+    if std::env::var_os("DRYSTONE_CHILD").is_some() {
+        return true;
+    }
+    let program = std::env::current_exe().expect("this program");
+    let script = format!("{setup}\nexec \"$@\"");
+    let mut child = std::process::Command::new("sh");
+    child.args(["-ec", &script, "sh"]).arg(program).args([test, "--exact", "--nocapture"]);
+    let output = child.env("DRYSTONE_CHILD", "1").output().expect("a child");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{:?}: {said}{errors}", output.status);
+    assert!(said.contains("1 passed"), "no test of that name: {said}");
+    errors.lines().filter(|line| line.starts_with("note: ")).for_each(say);
+    false
+}
+
 /// The id that these bytes get, without a store.
 pub fn id_of(algorithm: HashAlgorithm, bytes: &[u8]) -> BlobId {
     let digest = hash::digest(algorithm, bytes);
@@ -255,6 +275,19 @@ impl Ledger {
     /// whole or not at all; nothing else is there.
     #[track_caller]
     pub fn check(&self, store: &Store, when: &str) {
+        self.check_blobs(store, when);
+        for (name, allowed) in &self.refs {
+            let entry = store.refs(&name.0).get(&name.1);
+            let entry = entry.unwrap_or_else(|error| panic!("{when}: {name:?}: {error}"));
+            let found = entry.map(|entry| entry.value);
+            assert!(allowed.contains(&found), "{when}: {name:?} is {found:?}, not {allowed:?}");
+        }
+        self.check_walks(store, when);
+    }
+
+    /// As [`Ledger::check`], the blobs alone, each by itself.
+    #[track_caller]
+    pub fn check_blobs(&self, store: &Store, when: &str) {
         let verified = drystone::GetOptions::new().verify(Verify::Whole);
         for (id, fate) in &self.blobs {
             let got = store.get_with(id, &verified);
@@ -270,13 +303,6 @@ impl Ledger {
             let is_pinned = stat.is_some_and(|stat| stat.pinned);
             assert!(is_pinned || !fate.pinned, "{when}: the pin of {id} is lost");
         }
-        for (name, allowed) in &self.refs {
-            let entry = store.refs(&name.0).get(&name.1);
-            let entry = entry.unwrap_or_else(|error| panic!("{when}: {name:?}: {error}"));
-            let found = entry.map(|entry| entry.value);
-            assert!(allowed.contains(&found), "{when}: {name:?} is {found:?}, not {allowed:?}");
-        }
-        self.check_walks(store, when);
     }
 
     #[track_caller]

@@ -130,7 +130,9 @@ fn every_call_of_synced_operations_may_fail() {
 
 #[test]
 fn every_call_may_fail_where_segments_are_small() {
-    sweep_all(Shape::BUFFERED.small_segments());
+    if rig::campaign() > 1 {
+        sweep_all(Shape::BUFFERED.small_segments());
+    }
     sweep_all(Shape::SYNCED.small_segments());
 }
 

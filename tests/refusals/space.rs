@@ -1,0 +1,251 @@
+//! No space: an error that says so, nothing half-published, and the space comes back.
+
+use super::mounts::Mount;
+use super::rig::{self, KIB, Ledger, MIB, refused};
+use drystone::{Durability, ErrorKind, HashAlgorithm, Store};
+use std::io::Read;
+use std::path::Path;
+
+const GIB: usize = 1 << 30;
+/// What every error about space advises.
+const ADVICE: [&str; 2] = ["No space left on device", "free space on the file system"];
+
+fn open(path: &Path, durability: Durability) -> Store {
+    // Segments so long that all but the largest blobs share them.
+    let options = rig::options().create(true).segment_bytes(64 << 20);
+    options.durability(durability).open(path).expect("a store")
+}
+
+/// A few blobs.
+fn furnish(store: &Store) -> Ledger {
+    let mut ledger = Ledger::new(HashAlgorithm::Xxh3);
+    for (len, seed) in [(0, 1), (100, 2), (50 * KIB, 3), (900 * KIB, 4)] {
+        let bytes = rig::bytes(len, seed);
+        store.put(&bytes).expect("a put");
+        ledger.put(&bytes);
+    }
+    ledger
+}
+
+fn free(store: &Store) -> u64 {
+    let stat = nix::sys::statvfs::statvfs(store.path()).expect("the space");
+    stat.blocks_available() * stat.fragment_size()
+}
+
+/// The next small put works, and everything is there: here, for the next process, and after a reboot.
+fn goes_on(store: Store, ledger: &mut Ledger, path: &Path, seed: u64) {
+    let small = rig::bytes(2000, seed);
+    store.put(&small).expect("the next small put");
+    ledger.put(&small);
+    ledger.check(&store, "afterwards");
+    drop(store);
+    ledger.check(&rig::options().open(path).expect("the store"), "for the next process");
+    let rebooted = rig::options().boot_id(format!("boot {seed}")).open(path).expect("the store");
+    ledger.check(&rebooted, "after a reboot");
+}
+
+/// A reader of so many bytes.
+fn endless(len: usize) -> impl Read + Send {
+    std::io::repeat(0xA5).take(len as u64)
+}
+
+fn a_gibibyte_that_does_not_fit(mount: &Mount, durability: Durability) {
+    let path = mount.path().join("store");
+    let store = open(&path, durability);
+    let mut ledger = furnish(&store);
+    let before = free(&store);
+    let large = vec![0x5A; GIB];
+    refused(store.put(&large), ErrorKind::NoSpace, &ADVICE);
+    refused(store.put_reader(endless(GIB)), ErrorKind::NoSpace, &ADVICE);
+    refused(store.reserve(GIB as u64), ErrorKind::NoSpace, &ADVICE);
+    let id = rig::id_of(HashAlgorithm::Xxh3, &large);
+    assert!(!store.contains(&id).expect("an answer"), "it is half-published");
+    let after = free(&store);
+    assert!(after + MIB as u64 >= before, "of {before} bytes only {after} came back");
+    goes_on(store, &mut ledger, &path, 10);
+}
+
+#[test]
+fn a_gibibyte_that_does_not_fit_in_memory() {
+    if let Some(mount) = Mount::tmpfs(200) {
+        a_gibibyte_that_does_not_fit(&mount, Durability::Buffered);
+    }
+}
+
+#[test]
+fn a_gibibyte_that_does_not_fit_on_a_disk() {
+    if let Some(mount) = Mount::ext4(200) {
+        a_gibibyte_that_does_not_fit(&mount, Durability::Synced);
+    }
+}
+
+/// There is no space for records, or for a larger index; it says so.
+fn is_full(error: &drystone::Error) {
+    assert!([ErrorKind::NoSpace, ErrorKind::IndexFull].contains(&error.kind()), "{error:?}");
+    let text = error.to_string();
+    assert!(ADVICE.iter().all(|part| text.contains(part)), "{error}");
+}
+
+/// Fills with blobs of one size, until one does not fit; how many did.
+fn fill(store: &Store, ledger: &mut Ledger, len: usize, seed: u64) -> u64 {
+    for count in 0.. {
+        let bytes = rig::bytes(len, seed + count);
+        ledger.may_put(&bytes);
+        let before = free(store);
+        match store.put(&bytes) {
+            Ok(_) => drop(ledger.put(&bytes)),
+            Err(error) => {
+                is_full(&error);
+                let after = free(store);
+                assert!(after + 128 * KIB as u64 >= before, "{len} bytes: {before}, then {after}");
+                return count;
+            }
+        }
+    }
+    unreachable!("a file system without an end");
+}
+
+/// What is too large for what is left leaves all of it to smaller ones.
+fn ever_smaller(mount: &Mount) {
+    let path = mount.path().join("store");
+    let store = open(&path, Durability::Buffered);
+    let mut ledger = furnish(&store);
+    let mut seed = 1000;
+    for len in [12 * MIB, 3 * MIB, 600 * KIB, 100 * KIB, 20 * KIB, 3 * KIB] {
+        let (before, count) = (free(&store), fill(&store, &mut ledger, len, seed));
+        let (after, needed) = (free(&store), len as u64 * 2);
+        assert!(after < needed + MIB as u64, "{len} bytes do not fit into {after}");
+        assert!(count > 0 || before < needed, "{len} bytes did not fit into {before}");
+        seed += 100_000;
+        ledger.check(&store, "when it is full");
+    }
+}
+
+#[test]
+fn what_is_too_large_leaves_the_space_to_smaller_ones_in_memory() {
+    if let Some(mount) = Mount::tmpfs(80) {
+        ever_smaller(&mount);
+    }
+}
+
+#[test]
+fn what_is_too_large_leaves_the_space_to_smaller_ones_on_a_disk() {
+    if let Some(mount) = Mount::ext4(80) {
+        ever_smaller(&mount);
+    }
+}
+
+/// Writes until nothing more can be written.
+fn take_the_rest(file: &Path) {
+    use std::io::Write;
+    let mut file = std::fs::File::create(file).expect("a file");
+    while file.write_all(&[1; 512]).is_ok() {}
+}
+
+/// A full store reads; its run needs space when it is built; and when there is space again, it goes on.
+fn full_and_reopened(mount: &Mount) {
+    let (path, ballast) = (mount.path().join("store"), mount.path().join("ballast"));
+    std::fs::write(&ballast, vec![1; 4 * MIB]).expect("space that others take");
+    let store = open(&path, Durability::Buffered);
+    let mut ledger = furnish(&store);
+    for (len, seed) in [(MIB, 1), (30 * KIB, 10_000), (100, 20_000)] {
+        fill(&store, &mut ledger, len, seed);
+    }
+    is_full(&store.refs("n").set("k", vec![7; 3000]).expect_err("it is full"));
+    ledger.check(&store, "when it is full");
+    drop(store);
+    let full = rig::options().open(&path).expect("a full store opens");
+    ledger.check(&full, "in the next process");
+    drop(full);
+    take_the_rest(&mount.path().join("rest"));
+    let after_reboot = || rig::options().boot_id("another");
+    refused(after_reboot().open(&path), ErrorKind::NoSpace, &ADVICE);
+    let reader = after_reboot().read_only(true).open(&path).expect("it is read all the same");
+    ledger.check(&reader, "read-only");
+    drop(reader);
+    std::fs::remove_file(&ballast).expect("the ballast");
+    let store = after_reboot().open(&path).expect("there is space again");
+    ledger.check(&store, "with space again");
+    goes_on(store, &mut ledger, &path, 30_000);
+}
+
+#[test]
+fn a_full_store_in_memory_reads_and_goes_on_when_there_is_space() {
+    if let Some(mount) = Mount::tmpfs(40) {
+        full_and_reopened(&mount);
+    }
+}
+
+#[test]
+fn a_full_store_on_a_disk_reads_and_goes_on_when_there_is_space() {
+    if let Some(mount) = Mount::ext4(40) {
+        full_and_reopened(&mount);
+    }
+}
+
+#[test]
+fn an_index_that_cannot_grow_refuses_new_keys_and_changes_old_ones() {
+    let Some(mount) = Mount::tmpfs(40) else { return };
+    let (path, ballast) = (mount.path().join("store"), mount.path().join("ballast"));
+    let store = open(&path, Durability::Buffered);
+    let mut ledger = furnish(&store);
+    store.refs("n").set("k", "first").expect("a ref");
+    // Space for records, and not for a table of twice the size.
+    let room = 700 * KIB as u64;
+    std::fs::write(&ballast, vec![1; (free(&store) - room) as usize]).expect("a ballast");
+    let mut refusals = 0;
+    for seed in 0..6000 {
+        let bytes = rig::bytes(8, 50_000 + seed);
+        ledger.may_put(&bytes);
+        match store.put(&bytes) {
+            Ok(_) => drop(ledger.put(&bytes)),
+            Err(error) => {
+                is_full(&error);
+                refusals += 1;
+            }
+        }
+    }
+    assert!(refusals > 0, "it was never full");
+    ledger.check_blobs(&store, "when the index is full");
+    std::fs::remove_file(&ballast).expect("the ballast");
+    store.refs("n").set("k", "second").expect("there is space again");
+    assert_eq!(store.refs("n").get("k").unwrap().unwrap().bytes(), Some(&b"second"[..]));
+    let more = rig::bytes(8, 99_999);
+    store.put(&more).expect("a new key");
+    ledger.put(&more);
+    ledger.check_blobs(&store, "with space again");
+}
+
+#[test]
+fn a_limit_on_file_sizes_is_an_error_that_names_it() {
+    let test = "space::a_limit_on_file_sizes_is_an_error_that_names_it";
+    // In blocks of 512 bytes: 4 MiB. Without the trap the signal ends the process.
+    if !rig::is_child(test, "trap '' XFSZ; ulimit -f 8192") {
+        return;
+    }
+    let place = rig::on_disk();
+    let path = place.path().join("store");
+    let store = open(&path, Durability::Buffered);
+    let mut ledger = furnish(&store);
+    let large = rig::bytes(5 * MIB, 77);
+    ledger.may_put(&large);
+    let says = ["File too large", "ulimit -f"];
+    refused(store.put(&large), ErrorKind::NoSpace, &says);
+    refused(store.put_reader(&large[..]), ErrorKind::NoSpace, &says);
+    refused(store.reserve(5 << 20), ErrorKind::NoSpace, &says);
+    goes_on(store, &mut ledger, &path, 78);
+}
+
+#[test]
+fn a_size_limit_is_an_error_that_names_it() {
+    let place = rig::in_memory();
+    let path = place.path().join("store");
+    let store = rig::options().create(true).size_limit(2 << 20).open(&path).expect("a store");
+    let mut ledger = furnish(&store);
+    let large = rig::bytes(2 * MIB, 5);
+    let says = ["size limit", "expected at most 2097152 bytes", "found", "higher limit"];
+    refused(store.put(&large), ErrorKind::NoSpace, &says);
+    refused(store.put_many(&[&large]), ErrorKind::NoSpace, &says);
+    refused(store.reserve(2 << 20), ErrorKind::NoSpace, &says);
+    goes_on(store, &mut ledger, &path, 6);
+}
