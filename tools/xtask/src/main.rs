@@ -21,7 +21,9 @@ The chores of Drystone, one word each.
     cargo xtask test SUITE...        run some of them
     cargo xtask loom                 model-check the shared-memory protocols
     cargo xtask canaries             plant each known bug and see that its test fails
-    cargo xtask bench [ARGS]         run the benchmarks (arguments go to criterion)
+    cargo xtask bench                measure everything beside its peers; rewrites benches/RESULTS.md
+    cargo xtask bench ROW...         measure some of it (a wrong word prints the rows and options)
+    cargo xtask bench micro [ARGS]   single calls (arguments go to criterion)
     cargo xtask help                 print this
 
 Suites of `test`, in order (--quick runs those with a star):
@@ -91,13 +93,16 @@ fn demo(place: &Place, args: &[OsString]) -> ExitCode {
 
 fn bench(place: &Place, args: &[OsString]) -> ExitCode {
     let mut cargo = place.cargo();
-    cargo.args(["bench", "--package", "drystone", "--benches"]);
-    let peers = place.root().join("benches/peers/Cargo.toml").exists();
-    if peers {
-        cargo.args(["--package", "peers"]);
-    }
-    if !args.is_empty() {
-        cargo.arg("--").args(args);
+    match args.split_first() {
+        Some((first, rest)) if first == "micro" => {
+            cargo.args(["bench", "--package", "drystone", "--bench", "micro", "--"]).args(rest);
+        }
+        _ => {
+            cargo.args(["run", "--release", "--package", "peers", "--"]).args(args);
+            if args.is_empty() {
+                cargo.args(["all", "--write", "benches/RESULTS.md"]);
+            }
+        }
     }
     pass_through(cargo)
 }
