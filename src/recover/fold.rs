@@ -1,8 +1,8 @@
 //! Which record of each key counts.
 #![forbid(unsafe_code)]
 
-use super::gather::{Gathered, Item, Reliance};
-use super::parts::{Parts, part_of};
+use super::gather::{Gathered, Reliance};
+use super::parts::{Item, Parts, part_of};
 use crate::format::word::Location;
 use crate::id::Key;
 use rayon::prelude::*;

@@ -1,7 +1,7 @@
 //! Reading all segments: which records count, and what refs rely on.
 #![forbid(unsafe_code)]
 
-use super::parts::Parts;
+use super::parts::{Item, Parts};
 use crate::blob::published_body;
 use crate::disk::Map;
 use crate::error::{ErrorKind, Result};
@@ -14,17 +14,6 @@ use crate::segment::{Facts, Files, read_facts};
 use crate::whole::is_whole;
 use rayon::prelude::*;
 use std::sync::Arc;
-
-/// A published record.
-#[derive(Clone, Copy, Debug)]
-pub struct Item {
-    /// Its key.
-    pub key: Key,
-    /// Its number.
-    pub sequence: u64,
-    /// Its word.
-    pub word: Word,
-}
 
 /// A ref version counts only if a record of the blob's key with at least this number survived.
 #[derive(Clone, Copy, Debug)]

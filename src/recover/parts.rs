@@ -4,12 +4,23 @@
 //!     stretch of the buckets.
 #![forbid(unsafe_code)]
 
-use super::gather::Item;
+use crate::format::word::Word;
 use crate::id::Key;
 
 /// Binary logarithm of the number of parts.
 pub const PARTS_LOG2: u32 = 8;
 const PARTS: usize = 1 << PARTS_LOG2;
+
+/// A published record.
+#[derive(Clone, Copy, Debug)]
+pub struct Item {
+    /// Its key.
+    pub key: Key,
+    /// Its number.
+    pub sequence: u64,
+    /// Its word.
+    pub word: Word,
+}
 
 /// Records, parted.
 #[derive(Clone, Debug)]

@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::fold::{Buried, Folded, fold};
-use super::gather::{Gathered, Item, gather};
-use super::parts::PARTS_LOG2;
+use super::gather::{Gathered, gather};
+use super::parts::{Item, PARTS_LOG2};
 use crate::blob::published_body;
 use crate::control::{Control, Fresh};
 use crate::disk::{Access, Disk, Identity, Map};

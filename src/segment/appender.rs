@@ -14,7 +14,7 @@
 
 use super::batch::{Batch, Placed};
 use super::files::{Files, SEGMENTS_DIR, segment_path};
-use super::seal::{sync_data, sync_name};
+use super::sync::{sync_data, sync_name};
 use crate::control::Control;
 use crate::disk::{File, LockKind, Reserve};
 use crate::error::{Error, ErrorKind, Result};

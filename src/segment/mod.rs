@@ -11,6 +11,7 @@ mod read;
 mod scan;
 mod seal;
 mod set;
+mod sync;
 
 pub use appender::Appender;
 pub use batch::{Batch, bound};
@@ -18,5 +19,6 @@ pub use blocks::FileBlocks;
 pub use files::{Files, SEGMENTS_DIR, map_all, segment_path};
 pub use read::{Facts, is_sealed, pin_of, publish_foreign, read_facts};
 pub use scan::{Scan, Scanned};
-pub use seal::{confirm_sealed, sync_data, sync_name};
+pub use seal::confirm_sealed;
 pub use set::{Mapped, SegmentSet};
+pub use sync::{sync_data, sync_name};

@@ -13,8 +13,9 @@
 
 use super::appender::Appender;
 use super::blocks::{Blocks, FileBlocks};
-use super::files::{Files, SEGMENTS_DIR, segment_path};
+use super::files::{Files, segment_path};
 use super::read::{end_of, walk};
+use super::sync::{sync_data, sync_name};
 use crate::control::Control;
 use crate::disk::{Access, File};
 use crate::error::{Error, ErrorKind, Result};
@@ -81,21 +82,6 @@ impl Appender {
         self.file.write_at(entries.as_bytes(), self.tail)?;
         self.file.write_at(trailer.as_bytes(), self.tail + entries.len() as u64 * ENTRY_BYTES)
     }
-}
-
-/// fdatasync, whose failure is an error of its own kind: it must not be tried again.
-pub fn sync_data(file: &dyn File) -> Result<()> {
-    file.sync_data().map_err(|error| {
-        Error::new(ErrorKind::SyncFailed, "the medium did not take what was written").found(error)
-    })
-}
-
-/// The same for the names of the segments.
-pub fn sync_name(files: &Files) -> Result<()> {
-    files.disk.sync_dir(SEGMENTS_DIR).map_err(|error| {
-        Error::new(ErrorKind::SyncFailed, "the medium did not take the name of a segment")
-            .found(error)
-    })
 }
 
 /// Makes a sealed segment durable and says so behind its trailer; `false` if it is not sealed.

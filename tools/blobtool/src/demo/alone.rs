@@ -2,7 +2,7 @@
 
 use super::files::sum;
 use super::plan::Plan;
-use super::reader::Sampler;
+use super::sample::Sampler;
 use super::verify::blobs;
 use crate::exit::Outcome;
 use drystone::{BlobId, Store};

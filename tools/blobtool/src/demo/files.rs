@@ -2,8 +2,8 @@
 
 use super::events::{Event, report};
 use super::plan::{Plan, Work};
-use super::reader::{Sampler, own_bytes};
-use super::writer::blob_named;
+use super::sample::{Sampler, own_bytes};
+use super::steps::blob_named;
 use crate::cli::NAMES;
 use crate::exit::{Failure, Outcome};
 use drystone::{SetOptions, Store};

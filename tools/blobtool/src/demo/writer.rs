@@ -3,14 +3,12 @@
 use super::events::{Event, report};
 use super::files;
 use super::plan::{Grid, Plan, Work};
+use super::steps::{blob_named, cells, not_cells};
 use super::wave::{Slab, Wave, last_plane, pulse};
 use crate::cli::NAMES;
-use crate::exit::{ERROR, Failure, Outcome};
+use crate::exit::Outcome;
 use drystone::{ArrayHeader, Blob, Refs, Store};
-use std::time::{Duration, Instant};
-
-/// A neighbour that was killed is replaced long before this.
-const PATIENCE: Duration = Duration::from_secs(120);
+use std::time::Instant;
 
 /// Runs the process.
 pub fn run(store: &Store, plan: &Plan, index: u32) -> Outcome {
@@ -94,26 +92,4 @@ impl Writer<'_> {
     fn slab_at(&self, step: u32, slab: u32) -> Outcome<Blob> {
         blob_named(self.store, &self.refs, Grid::key(step, slab).as_bytes())
     }
-}
-
-/// The blob of a name, as soon as there is one.
-pub fn blob_named(store: &Store, refs: &Refs, key: &[u8]) -> Outcome<Blob> {
-    let absent = || {
-        let name = String::from_utf8_lossy(key);
-        Failure::new(ERROR, format!("{name} did not appear: a writer of the demonstration is gone"))
-    };
-    let entry = refs.wait(key, PATIENCE)?.ok_or_else(absent)?;
-    let id = entry.blob().ok_or_else(absent)?;
-    store.get(id)?.ok_or_else(absent)
-}
-
-/// The cells of a step, where they lie in the store.
-pub fn cells(blob: &Blob) -> Outcome<&[f64]> {
-    // The header is a multiple of 64 bytes, so the data begins at a whole element.
-    let (_, offset) = ArrayHeader::parse(blob)?;
-    blob.as_slice_of::<f64>().and_then(|cells| cells.get(offset / 8..)).ok_or_else(not_cells)
-}
-
-fn not_cells() -> Failure {
-    Failure::new(ERROR, "a step of the demonstration is not an array of float64")
 }
