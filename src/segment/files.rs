@@ -140,8 +140,14 @@ mod tests {
     fn only_canonical_names_are_segments() {
         assert_eq!(segment_number("0000000a.seg"), Some(10));
         for name in [
-            "a.seg", "0000000A.seg", "0000000a", "+000000a.seg", "00000000a.seg", "é000000.seg",
-            "10000000.seg", "ffffffff.seg",
+            "a.seg",
+            "0000000A.seg",
+            "0000000a",
+            "+000000a.seg",
+            "00000000a.seg",
+            "é000000.seg",
+            "10000000.seg",
+            "ffffffff.seg",
         ] {
             assert_eq!(segment_number(name), None, "{name}");
         }

@@ -134,11 +134,8 @@ fn read_while_cut(path: &Path, boot: Option<&str>) {
     let end = (stat.offset + 64 + stat.len).next_multiple_of(64);
     let file = segment_file(path, stat.segment);
     assert!(std::fs::metadata(&file).expect("a segment").len() > end, "nothing is reserved");
-    let open = OpenOptions {
-        writable: true,
-        boot_id: boot.map(Into::into),
-        ..OpenOptions::default()
-    };
+    let open =
+        OpenOptions { writable: true, boot_id: boot.map(Into::into), ..OpenOptions::default() };
     let below = RealDisk::open(path, &open).expect("a directory");
     let is_cut = Arc::new(AtomicBool::new(false));
     let disk = Arc::new(CuttingDisk { below, end, is_cut: is_cut.clone() });
