@@ -7,8 +7,9 @@
 #![forbid(unsafe_code)]
 
 use crate::disk::{Identity, Map};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, REMOVE_RUN, Result};
 use crate::format::control as at;
+use crate::format::record::SEQUENCE_MAX;
 use crate::format::word::{Location, Root};
 use crate::sync::{Futex, Words};
 use std::time::Duration;
@@ -47,6 +48,14 @@ pub struct Fresh {
     pub bytes: u64,
 }
 
+#[cold]
+fn garbled_counter(next: u64) -> Error {
+    Error::new(ErrorKind::Damaged, "the sequence counter of the run is damaged")
+        .expected(format!("a number from 1 to {SEQUENCE_MAX}"))
+        .found(next)
+        .advice(REMOVE_RUN)
+}
+
 fn uuid_words(uuid: &[u8; 16]) -> [u64; 2] {
     let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| uuid[at + i]));
     [word(0), word(8)]
@@ -77,9 +86,7 @@ impl<W: Words> Control<W> {
     pub fn new(page: W, uuid: &[u8; 16]) -> Result<Self> {
         if page.len() < at::BYTES / 8 || page.load(at::MAGIC_WORD) != at::MAGIC {
             return Err(Error::new(ErrorKind::Damaged, "the control page of the run is damaged")
-                .advice(
-                    "stop all users of the store and remove its directory `run`: it is rebuilt",
-                ));
+                .advice(REMOVE_RUN));
         }
         let protocol = page.load(at::PROTOCOL_WORD);
         if protocol != at::PROTOCOL {
@@ -93,9 +100,8 @@ impl<W: Words> Control<W> {
         }
         let found = [page.load(at::UUID_WORD), page.load(at::UUID_WORD + 1)];
         if found != uuid_words(uuid) {
-            return Err(Error::new(ErrorKind::Damaged, "the run belongs to another store").advice(
-                "stop all users of the store and remove its directory `run`: it is rebuilt",
-            ));
+            return Err(Error::new(ErrorKind::Damaged, "the run belongs to another store")
+                .advice(REMOVE_RUN));
         }
         Ok(Self { page })
     }
@@ -146,7 +152,20 @@ impl<W: Words> Control<W> {
     /// Draws `count` sequence numbers; the first of them. Only after loading the key's word.
     #[inline]
     pub fn draw_sequences(&self, count: u64) -> u64 {
-        self.page.fetch_add(at::SEQUENCE_WORD, count)
+        let first = self.page.fetch_add(at::SEQUENCE_WORD, count);
+        // What is counted on from it must not overflow, whatever somebody scribbles there meanwhile.
+        if cfg!(bug = "counter-unmasked") { first } else { first & SEQUENCE_MAX }
+    }
+
+    /// Refuses to go on with a counter that nothing but damage makes.
+    ///
+    /// # Errors
+    /// `Damaged`.
+    #[inline]
+    pub fn check_sequence(&self) -> Result<()> {
+        let next = self.sequence();
+        let is_possible = (1..=SEQUENCE_MAX).contains(&next) || cfg!(bug = "counter-believed");
+        if is_possible { Ok(()) } else { Err(garbled_counter(next)) }
     }
 
     /// The next sequence number.

@@ -52,6 +52,10 @@ pub enum ErrorKind {
     Io,
 }
 
+/// What helps against any damage of a run.
+pub(crate) const REMOVE_RUN: &str =
+    "stop all users of the store and remove its directory `run`: it is rebuilt from the segments";
+
 /// An error: its [kind](ErrorKind), a sentence, and what is known about place and cause.
 pub struct Error(Box<Inner>);
 

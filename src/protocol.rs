@@ -333,5 +333,5 @@ pub fn relocate<T: Tables>(
 #[cold]
 fn restless() -> Error {
     Error::new(ErrorKind::Damaged, "a key of the index does not come to rest")
-        .advice("stop all users of the store and open it again: the index is rebuilt")
+        .advice(crate::error::REMOVE_RUN)
 }

@@ -7,8 +7,8 @@
 #![forbid(unsafe_code)]
 
 use crate::control::{Control, Fresh};
-use crate::disk::{Access, Disk, Identity, Map, Reserve};
-use crate::error::{Error, ErrorKind, Result};
+use crate::disk::{Access, Disk, File, Identity, Map, Reserve};
+use crate::error::{Error, ErrorKind, REMOVE_RUN, Result};
 use crate::format::control as layout;
 use crate::format::word::Root;
 use crate::index::Tables;
@@ -59,6 +59,24 @@ fn run_dir(tag: &str) -> String {
     format!("{RUN_DIR}/{tag}")
 }
 
+/// The control page of a run; `None` if there is no run.
+fn open_control(disk: &dyn Disk, dir: &str, access: Access) -> Result<Option<Arc<dyn File>>> {
+    let path = format!("{dir}/control");
+    if let Some(file) = disk.open(&path, access)? {
+        return Ok(Some(file));
+    }
+    if disk.list(dir)?.is_empty() {
+        return Ok(None);
+    }
+    // A run has its page when it gets its name (I1), which it may have got just now.
+    match disk.open(&path, access)? {
+        Some(file) => Ok(Some(file)),
+        None => Err(Error::new(ErrorKind::Damaged, "the run has lost its control page")
+            .path(path)
+            .advice(REMOVE_RUN)),
+    }
+}
+
 impl Run {
     fn new(
         control: Control,
@@ -81,15 +99,13 @@ impl Run {
         access: Access,
     ) -> Result<Option<Self>> {
         let dir = run_dir(tag);
-        let Some(file) = disk.open(&format!("{dir}/control"), access)? else { return Ok(None) };
+        let Some(file) = open_control(&**disk, &dir, access)? else { return Ok(None) };
         if file.len()? < layout::BYTES as u64 {
             return Err(Error::new(ErrorKind::Damaged, "the control page of the run is cut short")
                 .path(format!("{dir}/control"))
                 .expected(format!("{} bytes", layout::BYTES))
                 .found(format!("{} bytes", file.len()?))
-                .advice(
-                    "stop all users of the store and remove its directory `run`: it is rebuilt",
-                ));
+                .advice(REMOVE_RUN));
         }
         let control = Control::new(file.map(layout::BYTES as u64, access)?, uuid)?;
         Ok(Some(Self::new(control, disk.clone(), dir, access, stamp(uuid, tag))))

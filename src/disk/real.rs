@@ -45,6 +45,8 @@ const UNKNOWN: u8 = 0;
 const NAMELESS: u8 = 1;
 const NAMED: u8 = 2;
 
+const ONLY_FILES: &str = "remove it: the store makes only files and directories";
+
 /// A store directory on a real file system.
 #[derive(Debug)]
 pub struct RealDisk {
@@ -146,6 +148,10 @@ impl RealDisk {
                 .advice("remove it: the store makes none"),
             Errno::ENOTDIR => {
                 Error::new(ErrorKind::Damaged, "a directory is expected here").path(place)
+            }
+            // A directory, or a socket.
+            Errno::EISDIR | Errno::ENXIO => {
+                Error::new(ErrorKind::Damaged, "not a regular file").path(place).advice(ONLY_FILES)
             }
             _ => Error::io(format!("cannot {doing}"), errno.into()).path(place),
         }
@@ -293,7 +299,7 @@ impl Disk for RealDisk {
         if file_type(&stat) != SFlag::S_IFREG {
             return Err(Error::new(ErrorKind::Damaged, "not a regular file")
                 .path(self.path.join(path))
-                .advice("remove it: the store makes only files and directories"));
+                .advice(ONLY_FILES));
         }
         let path = self.path.join(path);
         Ok(Some(Arc::new(RealFile::new(fd, path, guard::is_memory(self.magic)))))

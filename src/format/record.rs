@@ -278,6 +278,8 @@ fn xxh3_of_block(words: &[u64; 8], seed: u64) -> u64 {
 
 /// No body is longer: far above any file, and far from overflow.
 pub const BODY_BYTES_MAX: u64 = 1 << 56;
+/// Highest sequence number: a record that carries a higher one does not count.
+pub const SEQUENCE_MAX: u64 = (1 << 63) - 1;
 
 /// The alignment of a body of `body_len` bytes: a page for large blobs. A ref stands right before its
 /// blob, however long it is.

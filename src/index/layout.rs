@@ -12,7 +12,7 @@
 //! growth runs through both tables in order.
 #![forbid(unsafe_code)]
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, REMOVE_RUN, Result};
 use crate::id::Key;
 use crate::sync::Words;
 
@@ -131,6 +131,5 @@ pub fn checked_log2(words: &impl Words, stamp: [u64; 4], generation: u32) -> Res
 /// An error of the index itself.
 #[cold]
 pub fn damaged(message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Damaged, message)
-        .advice("stop all users of the store and open it again: the index is rebuilt")
+    Error::new(ErrorKind::Damaged, message).advice(REMOVE_RUN)
 }

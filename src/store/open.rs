@@ -7,9 +7,11 @@ use crate::engine::{Engine, LOCKS_PATH, is_sole_user, take_users_lock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::superblock::{FILE_BYTES, Superblock};
 use crate::id::HashAlgorithm;
+use crate::index::Index;
 use crate::recover::{Source, rebuild_private, rebuild_shared};
 use crate::run::{RUN_DIR, Run, RunBuilder, tag};
 use crate::segment::{Files, SEGMENTS_DIR};
+use crate::sync::epoch::pin;
 use crate::units::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use std::path::Path;
 use std::sync::Arc;
@@ -198,7 +200,7 @@ fn shared_run(
     let disk = &files.disk;
     let identity = disk.identity()?;
     let tag = tag(&identity);
-    let attach = || Run::attach(disk, &tag, &superblock.uuid, Access::Write);
+    let attach = || attach(disk, &tag, &superblock.uuid, Access::Write);
     match attach() {
         Ok(Some(run)) if run.control.is_of_mount(&identity) => return Ok(run),
         Ok(None) => {}
@@ -237,6 +239,17 @@ fn shared_run(
     attach()?.ok_or_else(|| Error::new(ErrorKind::Io, "a run that was just built is gone"))
 }
 
+/// The run of this boot, if there is one. What costs the same whatever is in the store has been checked:
+/// the control page, its counter, and the tables that its root names, their headers and lengths.
+fn attach(disk: &Arc<dyn Disk>, tag: &str, uuid: &[u8; 16], access: Access) -> Result<Option<Run>> {
+    let Some(run) = Run::attach(disk, tag, uuid, access)? else { return Ok(None) };
+    if !cfg!(bug = "run-unchecked") {
+        run.control.check_sequence()?;
+        Index::new(run.tables(&pin())).stats()?;
+    }
+    Ok(Some(run))
+}
+
 fn recovery_lock(disk: &dyn Disk) -> Result<Arc<dyn File>> {
     let locks = disk.open(LOCKS_PATH, Access::Write)?;
     locks.ok_or_else(|| Error::new(ErrorKind::Damaged, "the file `locks` of the store is missing"))
@@ -263,7 +276,7 @@ fn source<'a>(
 /// For reading, the run is used where there is one; else the index is built in memory.
 fn read_only_run(files: &Files, superblock: &Superblock, options: &Options) -> Result<Run> {
     let identity = files.disk.identity()?;
-    let shared = Run::attach(&files.disk, &tag(&identity), &superblock.uuid, Access::Read);
+    let shared = attach(&files.disk, &tag(&identity), &superblock.uuid, Access::Read);
     match shared {
         Ok(Some(run)) if run.control.is_of_mount(&identity) => Ok(run),
         _ => rebuild_private(&source(files, superblock, &identity, options)),

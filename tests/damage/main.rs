@@ -5,7 +5,11 @@
 //! seed.
 #![forbid(unsafe_code)]
 
+mod campaign;
+mod counter;
 mod cutting;
+mod furnished;
 mod heads;
 #[path = "../faults/rig.rs"]
 mod rig;
+mod run;
