@@ -33,7 +33,8 @@ pub enum Durability {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Verify {
-    /// No: the header's checksum and digest are checked, the payload is handed out as it is.
+    /// No: the header's digest is checked, and its checksum at the first look under a mapping; the
+    /// payload is handed out as it is.
     #[default]
     No,
     /// The chunks of 2 MiB that are read, each time; what is handed out as one slice counts as read

@@ -5,6 +5,7 @@ mod adopt;
 mod appender;
 mod batch;
 mod blocks;
+mod checked;
 mod copy;
 mod files;
 mod read;

@@ -9,6 +9,7 @@
 //! idle ones when the limit is reached.
 #![forbid(unsafe_code)]
 
+use super::checked::Checked;
 use super::files::{Files, map_all};
 use crate::disk::{Access, Map};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,6 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 const LEAF_BITS: u32 = 14;
 const LEAF_SLOTS: usize = 1 << LEAF_BITS;
+const LEAVES: usize = (Location::SEGMENT_MAX as usize + 1) / LEAF_SLOTS;
 
 /// A mapped segment.
 #[derive(Debug)]
@@ -31,6 +33,7 @@ pub struct Mapped {
     /// Its bytes, as far as the file held them.
     pub map: Map,
     place: Place,
+    checked: Checked,
 }
 
 impl Mapped {
@@ -39,9 +42,19 @@ impl Mapped {
     #[inline(always)]
     pub fn blob_body_len(&self, offset: u64, digest: &[u8; 32]) -> Option<u64> {
         let words = self.map.read_words(offset)?;
-        let len = Header::blob_body_len(&words, self.place, offset, digest)?;
+        let len = Header::blob_body_len(&words, digest)?;
+        if !self.checked.has(offset) {
+            self.check(&words, offset)?;
+        }
         // Cannot overflow: offsets are below 2^30, lengths below 2^57.
         (offset + 64 + len <= self.map.len()).then_some(len)
+    }
+
+    #[cold]
+    fn check(&self, words: &[u64; 8], offset: u64) -> Option<()> {
+        Header::from_words(words, self.place, offset)?;
+        self.checked.note(offset);
+        Some(())
     }
 
     /// The valid header at an offset.
@@ -51,12 +64,20 @@ impl Mapped {
     }
 }
 
-type Leaf = Box<[Slot<Mapped>]>;
+/// The lengths are part of the types, so that a lookup compares no number with them.
+type Leaf = Box<[Slot<Mapped>; LEAF_SLOTS]>;
+type Leaves = Box<[OnceLock<Leaf>; LEAVES]>;
+
+/// A boxed array of fresh elements, made where it stays.
+fn boxed<T, const N: usize>(fresh: impl Fn() -> T) -> Box<[T; N]> {
+    let elements: Box<[T]> = (0..N).map(|_| fresh()).collect();
+    elements.try_into().unwrap_or_else(|_| unreachable!("as many elements as were asked for"))
+}
 
 /// All segments that this process has mapped.
 pub struct SegmentSet {
     files: Files,
-    leaves: Box<[OnceLock<Leaf>]>,
+    leaves: Leaves,
     /// Numbers of the mapped segments, oldest first.
     mapped: PerProcess<Mutex<VecDeque<u32>>>,
     limit: usize,
@@ -66,11 +87,9 @@ pub struct SegmentSet {
 impl SegmentSet {
     /// An empty table that keeps at most `limit` mappings, views aside.
     pub fn new(files: Files, limit: usize, unlink_epoch: u64) -> Self {
-        let leaves =
-            (0..(Location::SEGMENT_MAX as usize + 1) / LEAF_SLOTS).map(|_| OnceLock::new());
         Self {
             files,
-            leaves: leaves.collect(),
+            leaves: boxed(OnceLock::new),
             mapped: PerProcess::new(Mutex::default()),
             limit: limit.max(1),
             unlink_epoch: AtomicU64::new(unlink_epoch),
@@ -91,8 +110,8 @@ impl SegmentSet {
 
     #[inline]
     fn leaf(&self, segment: u32) -> Option<&Slot<Mapped>> {
-        let leaf = self.leaves.get((segment >> LEAF_BITS) as usize)?.get()?;
-        leaf.get(segment as usize & (LEAF_SLOTS - 1))
+        let leaf = self.leaves[(segment >> LEAF_BITS) as usize % LEAVES].get()?;
+        Some(&leaf[segment as usize % LEAF_SLOTS])
     }
 
     /// A segment whose mapping reaches `end`, mapped anew if need be; `None` if there is no file.
@@ -126,9 +145,8 @@ impl SegmentSet {
         guard: &'g Guard,
     ) -> Result<Option<Pinned<'g, Mapped>>> {
         let mut list = self.mapped_list(guard);
-        let leaf = &self.leaves[(segment >> LEAF_BITS) as usize % self.leaves.len()];
-        let slots = leaf.get_or_init(|| (0..LEAF_SLOTS).map(|_| Slot::new()).collect());
-        let slot = &slots[segment as usize & (LEAF_SLOTS - 1)];
+        let leaf = &self.leaves[(segment >> LEAF_BITS) as usize % LEAVES];
+        let slot = &leaf.get_or_init(|| boxed(Slot::new))[segment as usize % LEAF_SLOTS];
         // Another thread may have been faster.
         if let Some(mapped) = slot.get(guard).filter(|mapped| mapped.as_ref().map.len() >= end) {
             return Ok(Some(mapped));
@@ -153,7 +171,8 @@ impl SegmentSet {
             return Err(too_short(segment, end, map.len()));
         }
         let place = self.files.place(segment);
-        slot.replace(Some(Arc::new(Mapped { number: segment, map, place })), guard);
+        let checked = Checked::new(map.len())?;
+        slot.replace(Some(Arc::new(Mapped { number: segment, map, place, checked })), guard);
         if !known {
             list.push_back(segment);
         }
