@@ -5,6 +5,7 @@ use crate::disk::{Access, Disk, File};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::Place;
 use crate::format::segment::Head;
+use crate::format::word::Location;
 use crate::id::HashAlgorithm;
 use std::sync::Arc;
 use zerocopy::{FromZeros, IntoBytes};
@@ -21,7 +22,8 @@ pub fn segment_path(segment: u32) -> String {
 fn segment_number(name: &str) -> Option<u32> {
     let hex = name.strip_suffix(".seg").filter(|hex| hex.len() == 8)?;
     let number = u32::from_str_radix(hex, 16).ok()?;
-    (segment_path(number) == format!("{SEGMENTS_DIR}/{name}")).then_some(number)
+    (number <= Location::SEGMENT_MAX && segment_path(number) == format!("{SEGMENTS_DIR}/{name}"))
+        .then_some(number)
 }
 
 /// The segment files of one store.
@@ -93,9 +95,15 @@ mod tests {
     #[test]
     fn only_canonical_names_are_segments() {
         assert_eq!(segment_number("0000000a.seg"), Some(10));
-        for name in
-            ["a.seg", "0000000A.seg", "0000000a", "+000000a.seg", "00000000a.seg", "é000000.seg"]
-        {
+        for name in [
+            "a.seg",
+            "0000000A.seg",
+            "0000000a",
+            "+000000a.seg",
+            "00000000a.seg",
+            "é000000.seg",
+            "10000000.seg",
+        ] {
             assert_eq!(segment_number(name), None, "{name}");
         }
     }
