@@ -4,6 +4,7 @@
 
 mod mounts;
 mod numbers;
+mod owners;
 #[path = "../faults/rig.rs"]
 mod rig;
 mod space;
