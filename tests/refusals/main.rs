@@ -2,6 +2,7 @@
 //! what to do, or a right result, and costs no data.
 #![forbid(unsafe_code)]
 
+mod lost_run;
 mod mounts;
 mod numbers;
 mod owners;
