@@ -44,6 +44,7 @@ impl Source<'_> {
             .build()
             .map_err(|error| {
                 Error::new(ErrorKind::Limit, format!("cannot start threads: {error}"))
+                    .advice("raise the limits on processes (ulimit -u) and on memory")
             })?;
         pool.install(|| {
             let mut gathered = gather(self.files)?;

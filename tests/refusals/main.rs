@@ -2,7 +2,9 @@
 //! what to do, or a right result, and costs no data.
 #![forbid(unsafe_code)]
 
+mod descriptors;
 mod lost_run;
+mod mappings;
 mod mounts;
 mod numbers;
 mod owners;
