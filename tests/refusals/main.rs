@@ -5,9 +5,13 @@
 mod descriptors;
 mod lost_run;
 mod mappings;
+mod missing;
 mod mounts;
+mod names;
+mod not_a_store;
 mod numbers;
 mod owners;
+mod read_only;
 #[path = "../faults/rig.rs"]
 mod rig;
 mod space;
