@@ -14,7 +14,6 @@ use crate::naming::{Expect, Naming};
 use crate::put::{Put, SMALL_BYTES_MAX};
 use crate::put_large::{Layout, Written};
 use crate::refs::Refs;
-use crate::segment::Appender;
 use crate::stream::{Body, Hashed, hash_in_place};
 use crate::sync::epoch::pin;
 use std::ops::{Deref, DerefMut};
@@ -89,7 +88,7 @@ impl Draft {
     }
 
     fn in_segment(engine: &Engine, len: u64) -> Result<Place> {
-        let appender = Appender::create_unnamed(&engine.files, &engine.run.control)?;
+        let appender = engine.lone_appender()?;
         let ref_bytes = record_bytes(Kind::Pin, PIN_BYTES, 0);
         let at = Layout::of(appender.tail(), ref_bytes, len);
         let end = at.end(engine.files.digest_bytes());

@@ -80,11 +80,8 @@ impl Engine {
     ) -> Result<Option<Put>> {
         let room = self.room_for(naming, body.len() as u64);
         let is_lone = room > self.segment_target() / 4;
-        let mut appender = if is_lone {
-            Appender::create_unnamed(&self.files, &self.run.control)?
-        } else {
-            self.take_appender(guard, room)?
-        };
+        let mut appender =
+            if is_lone { self.lone_appender()? } else { self.take_appender(guard, room)? };
         let at = Layout::of(appender.tail(), naming.record_bytes(1), body.len() as u64);
         let written = appender.reserve_to(at.end(self.files.digest_bytes())).and_then(|()| {
             write_body(&**appender.file(), at.body, body, self.superblock.hash, self.pool(guard))

@@ -36,7 +36,7 @@ impl Engine {
         if ahead == 0 {
             return self.put(guard, Body::Fixed(&first[..got]), naming, durability);
         }
-        let mut appender = Appender::create_unnamed(&self.files, &self.run.control)?;
+        let mut appender = self.lone_appender()?;
         // Any length above the page-alignment limit has this layout.
         let start = Layout::of(appender.tail(), naming.record_bytes(1), CHUNK_BYTES);
         let (len, chunks) = {

@@ -147,6 +147,22 @@ impl Run {
         self.is_shared() && self.access == Access::Write
     }
 
+    /// Refuses to go on with a run that somebody has removed: who opens the store now gets another one,
+    /// and neither would see what is put through the other.
+    ///
+    /// # Errors
+    /// `Damaged` when it is gone.
+    pub fn check_present(&self) -> Result<()> {
+        if !self.is_shared()
+            || self.disk.open(&format!("{}/control", self.dir), Access::Read)?.is_some()
+        {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Damaged, "the run of the store was removed while it was in use")
+            .path(&self.dir)
+            .advice("close the store in all processes and open it again: the run is rebuilt, and nothing that was stored is lost"))
+    }
+
     fn table_path(&self, generation: u32) -> String {
         format!("{}/{generation:08x}.idx", self.dir)
     }
@@ -311,7 +327,8 @@ impl Tables for RunTables<'_> {
 
     fn create(&self, generation: u32, words: usize, header: &[u64]) -> Result<bool> {
         let run = self.run;
-        make_table(&*run.disk, &run.dir, &run.table_path(generation), words, header)
+        let made = make_table(&*run.disk, &run.dir, &run.table_path(generation), words, header);
+        made.or_else(|error| run.check_present().and(Err(error)))
     }
 
     fn unlink(&self, generation: u32) -> Result<()> {

@@ -85,7 +85,9 @@ impl RealDisk {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let root = retry(|| open(path, flags, Mode::empty())).map_err(|errno| match errno {
             Errno::ENOENT => Error::new(ErrorKind::NotFound, "no such directory").path(path),
-            Errno::ENOTDIR => Error::new(ErrorKind::NotAStore, "not a directory").path(path),
+            Errno::ENOTDIR => Error::new(ErrorKind::NotAStore, "not a store: not a directory")
+                .path(path)
+                .advice("give the path of a store's directory"),
             _ => Error::io("cannot open the store directory", errno.into()).path(path),
         })?;
         let statfs = fstatfs(&root)
@@ -146,9 +148,10 @@ impl RealDisk {
             Errno::ELOOP => Error::new(ErrorKind::Damaged, "a symbolic link stands in the store")
                 .path(place)
                 .advice("remove it: the store makes none"),
-            Errno::ENOTDIR => {
-                Error::new(ErrorKind::Damaged, "a directory is expected here").path(place)
-            }
+            Errno::ENOTDIR => Error::new(ErrorKind::Damaged, "not a directory").path(place).advice(
+                "move away what stands there: the store makes its directories itself, and no \
+                     symbolic links",
+            ),
             // A directory, or a socket.
             Errno::EISDIR | Errno::ENXIO => {
                 Error::new(ErrorKind::Damaged, "not a regular file").path(place).advice(ONLY_FILES)
@@ -249,11 +252,13 @@ impl RealDisk {
 
 /// Makes a directory and its parents, all mode 0700; fine if they are there.
 fn make_dirs(path: &Path) -> Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|error| Error::io("cannot make the store directory", error).path(path))
+    match std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
+        // Opening it tells what it is.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => {
+            made.map_err(|error| Error::io("cannot make the store directory", error).path(path))
+        }
+    }
 }
 
 fn real_file(file: &dyn File) -> Result<&RealFile> {
@@ -457,7 +462,9 @@ fn rename_file(
 fn read_boot_id() -> Result<String> {
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
     let text = std::fs::read_to_string(PATH).map_err(|error| {
-        Error::io("cannot read the boot id", error).path(PATH).advice("mount /proc")
+        let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+        let error = Error::io("cannot read the boot id", error).path(PATH);
+        if is_missing { error.advice("mount /proc") } else { error }
     })?;
     Ok(text.trim().to_owned())
 }

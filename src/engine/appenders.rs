@@ -123,7 +123,14 @@ impl Engine {
             }
             self.seal(appender, guard, false)?;
         }
+        self.run.check_present()?;
         Appender::create(&self.files, &self.run.control)
+    }
+
+    /// An appender of a segment without a name, for one large body.
+    pub fn lone_appender(&self) -> Result<Appender> {
+        self.run.check_present()?;
+        Appender::create_unnamed(&self.files, &self.run.control)
     }
 
     /// Seals an appender's segment. Without `durable` nothing waits for the disk.

@@ -8,7 +8,7 @@
 #![forbid(unsafe_code)]
 
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::segment::{Appender, sync_data, sync_name};
 use crate::sync::epoch::Guard;
 use std::ops::Range;
@@ -115,12 +115,16 @@ impl Engine {
         *is_led = true;
         drop(is_led);
         let result = self.lead(group, guard, part);
-        if result.is_err() {
+        let is_lost = matches!(&result, Err(error) if error.kind() == ErrorKind::SyncFailed);
+        if is_lost {
             self.run.control.poison(part.segment);
         }
         *lock(&group.is_led) = false;
         group.changed.notify_all();
         result.map_err(|error| {
+            if !is_lost {
+                return error;
+            }
             group.drop_open(part.segment);
             self.abandon_segment(part.segment, error, guard)
         })

@@ -88,7 +88,9 @@ impl Superblock {
         };
         if !copies().any(|raw| raw.magic == MAGIC) {
             return Err(Error::new(ErrorKind::NotAStore, "the file STORE is not a superblock")
-                .expected("DRYSTONE in its first eight bytes, or at 4096"));
+                .expected("DRYSTONE in its first eight bytes, or at 4096")
+                .found(format!("{} bytes without it", file.len()))
+                .advice("check the path: the directory holds something else"));
         }
         let whole = copies()
             .find(|raw| raw.magic == MAGIC && raw.checksum.get() == xxh3_64(&raw.as_bytes()[..56]));
@@ -111,22 +113,27 @@ impl RawSuperblock {
             .found(format!("version {}", self.version))
             .advice("use the release of drystone that wrote it, or a later one"));
         }
-        let damaged = |what: &str, found: u64| {
+        let damaged = |what: &str, expected: String, found: u64| {
             Err(Error::new(
                 ErrorKind::Damaged,
                 format!("the superblock names an impossible {what}"),
             )
-            .found(found))
+            .expected(expected)
+            .found(found)
+            .advice("restore the file STORE from a backup; the segments are untouched"))
         };
         let Some(hash) = HashAlgorithm::from_code(self.hash) else {
-            return damaged("hash algorithm", u64::from(self.hash));
+            let known = [HashAlgorithm::Xxh3, HashAlgorithm::Blake3];
+            let known = known.map(|hash| format!("{} ({hash})", hash.code())).join(" or ");
+            return damaged("hash algorithm", known, u64::from(self.hash));
         };
         if self.chunk_bytes.get() != CHUNK_BYTES {
-            return damaged("chunk size", self.chunk_bytes.get());
+            return damaged("chunk size", CHUNK_BYTES.to_string(), self.chunk_bytes.get());
         }
         let segment_bytes = self.segment_bytes.get();
         if segment_bytes != 0 && !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&segment_bytes) {
-            return damaged("segment size", segment_bytes);
+            let bounds = format!("{SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX}, or 0");
+            return damaged("segment size", bounds, segment_bytes);
         }
         Ok(Superblock { hash, uuid: self.uuid, segment_bytes, created_ns: self.created_ns.get() })
     }

@@ -10,7 +10,7 @@ use crate::format::refs::{RefBody, pin_key, ref_digest};
 use crate::format::segment::Entry;
 use crate::format::word::{Location, Word};
 use crate::id::{BlobId, Key};
-use crate::segment::{Facts, Files, read_facts};
+use crate::segment::{Facts, Files, first_free, read_facts};
 use crate::whole::is_whole;
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub struct Gathered {
     pub reliances: Vec<Reliance>,
     /// Highest number of all records, pending ones too.
     pub sequence_max: u64,
-    /// Highest segment number.
+    /// New segments are numbered behind this one.
     pub segment_max: Option<u32>,
     /// Bytes of all segments.
     pub bytes: u64,
@@ -65,7 +65,7 @@ pub fn gather(files: &Files) -> Result<Gathered> {
         .par_iter()
         .try_fold(Gathered::default, |gathered, &number| gather_one(files, number, gathered))
         .try_reduce(Gathered::default, |a, b| Ok(a.merge(b)))?;
-    gathered.segment_max = numbers.last().copied();
+    gathered.segment_max = first_free(&numbers).checked_sub(1);
     gathered.unsealed.sort_unstable();
     Ok(gathered)
 }

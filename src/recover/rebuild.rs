@@ -45,7 +45,10 @@ impl Source<'_> {
             .num_threads(self.threads)
             .thread_name(|index| format!("drystone-recovery-{index}"))
             .build()
-            .map_err(|error| Error::new(ErrorKind::Limit, format!("cannot start threads: {error}")))
+            .map_err(|error| {
+                Error::new(ErrorKind::Limit, format!("cannot start threads: {error}"))
+                    .advice("raise the limits on processes (ulimit -u) and on memory")
+            })
     }
 
     fn read(&self, pool: &ThreadPool) -> Result<(Gathered, Folded)> {

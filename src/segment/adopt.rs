@@ -1,7 +1,7 @@
 //! Taking up an open segment that nobody appends to: its process is idle, closed or dead.
 //!
 //! The lock is tried, never waited for: a stopped process still holds its own, and then its segment
-//! is left alone. The tail is found by a walk from the last header that `control` hints at; the hint
+//! is left alone, as is one that this user may not write to. The tail is found by a walk from the last header that `control` hints at; the hint
 //! is believed only if a valid header stands there. Behind the last record whatever is not zero (a
 //! dead appender's payload, part of a footer) is passed over and never written again.
 #![forbid(unsafe_code)]
@@ -12,7 +12,7 @@ use super::read::{is_sealed, record_at};
 use super::scan::Scan;
 use crate::control::{Adopted, Control};
 use crate::disk::{Access, File, LockKind, Map};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::format::segment::HEAD_BYTES;
 use crate::format::word::Location;
 use crate::units::STEP_BYTES;
@@ -39,7 +39,15 @@ impl Appender {
 
     fn adopt_one(files: &Files, last: Location) -> Result<Adopted<Box<Self>>> {
         let number = last.segment();
-        let Some(file) = files.open(number, Access::Write)? else { return Ok(Adopted::Gone) };
+        let file = match files.open(number, Access::Write) {
+            Ok(Some(file)) => file,
+            // What is not a file of the store is nobody's to append to.
+            Ok(None) => return Ok(Adopted::Gone),
+            Err(error) if error.is_damage() => return Ok(Adopted::Gone),
+            // Finished, or another user's.
+            Err(error) if error.kind() == ErrorKind::Permission => return Ok(Adopted::Busy),
+            Err(error) => return Err(error),
+        };
         if !file.try_lock(0, 1, LockKind::Exclusive)? {
             return Ok(Adopted::Busy);
         }

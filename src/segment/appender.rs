@@ -14,6 +14,7 @@
 
 use super::batch::{Batch, Placed};
 use super::files::{Files, SEGMENTS_DIR, segment_path};
+use super::number::draw_free;
 use super::sync::{sync_data, sync_name};
 use crate::control::Control;
 use crate::disk::{File, LockKind, Reserve};
@@ -67,7 +68,7 @@ impl Appender {
     /// is dropped, nothing is left of it.
     pub fn create_unnamed(files: &Files, control: &Control) -> Result<Self> {
         let file = files.disk.create(SEGMENTS_DIR)?;
-        let number = control.draw_segment()?;
+        let number = draw_free(files, control)?;
         let head = Head::new(files.uuid, number, crate::clock::now_ns());
         file.write_at(head.as_bytes(), 0)?;
         if !file.try_lock(0, 1, LockKind::Exclusive)? {

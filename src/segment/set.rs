@@ -191,6 +191,7 @@ impl SegmentSet {
             }
             !idle
         });
+        guard.flush();
     }
 
     /// Forgets the mappings of segments that have been unlinked, when the epoch says there are some.
@@ -212,6 +213,7 @@ impl SegmentSet {
             }
             kept
         });
+        guard.flush();
         // Stored last: whoever sees it finds the table clean.
         self.unlink_epoch.store(epoch, Ordering::Release);
     }

@@ -15,8 +15,10 @@ pub fn sync_data(file: &dyn File) -> Result<()> {
 
 /// The same for the names of the segments.
 pub fn sync_name(files: &Files) -> Result<()> {
-    files.disk.sync_dir(SEGMENTS_DIR).map_err(|error| {
-        Error::new(ErrorKind::SyncFailed, "the medium did not take the name of a segment")
-            .found(error)
+    files.disk.sync_dir(SEGMENTS_DIR).map_err(|error| match error.kind() {
+        // It was not tried at all, for want of a descriptor: nothing is wrong with the medium.
+        ErrorKind::Limit => error,
+        _ => Error::new(ErrorKind::SyncFailed, "the medium did not take the name of a segment")
+            .found(error),
     })
 }

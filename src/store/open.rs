@@ -171,6 +171,10 @@ fn complete_layout(disk: &dyn Disk) -> Result<()> {
     for dir in [SEGMENTS_DIR, RUN_DIR, QUARANTINE_DIR] {
         disk.make_dir(dir)?;
     }
+    // What stands there must be a directory that can be used, and no link: looking into it tells.
+    for dir in [SEGMENTS_DIR, RUN_DIR] {
+        disk.open(&format!("{dir}/none"), Access::Read)?;
+    }
     if disk.open(LOCKS_PATH, Access::Read)?.is_none() {
         make_file(disk, LOCKS_PATH, &[])?;
     }

@@ -12,7 +12,7 @@ use crate::npy::ArrayHeader;
 use crate::refs::Refs;
 use crate::stat::{BlobStat, Stats};
 use crate::stream::Body;
-use crate::sync::epoch::pin;
+use crate::sync::epoch::{Guard, pin};
 use crate::sync::racy::Racy;
 use crate::walk::{Blobs, RefIter};
 use std::collections::BTreeSet;
@@ -176,33 +176,45 @@ impl Store {
 
 /// Getting out.
 impl Store {
+    /// Reads under a guard. Where a limit on mappings is met idle ones are given up, which go only when
+    /// nobody can see them: then it is tried again under another guard.
+    #[inline]
+    fn read<T>(&self, mut operation: impl FnMut(&Guard) -> Result<T>) -> Result<T> {
+        let mut once = || {
+            let guard = pin();
+            self.engine.enter(&guard);
+            operation(&guard)
+        };
+        match once() {
+            Err(error) if error.kind() == ErrorKind::Limit => once(),
+            done => done,
+        }
+    }
+
     /// A view of a blob; `None` if it is not in the store.
     ///
     /// # Errors
     /// `Damaged` if the store's files contradict each other.
     #[inline]
     pub fn get(&self, id: &BlobId) -> Result<Option<Blob>> {
-        let guard = pin();
-        self.engine.enter(&guard);
-        self.engine.get_blob(id, self.engine.settings.verify, &guard)
+        self.read(|guard| self.engine.get_blob(id, self.engine.settings.verify, guard))
     }
 
     /// Like [`Store::get`], with options of its own.
     pub fn get_with(&self, id: &BlobId, options: &GetOptions) -> Result<Option<Blob>> {
-        let guard = pin();
-        self.engine.enter(&guard);
-        self.engine.get_blob(id, options.verify.unwrap_or(self.engine.settings.verify), &guard)
+        let verify = options.verify.unwrap_or(self.engine.settings.verify);
+        self.read(|guard| self.engine.get_blob(id, verify, guard))
     }
 
     /// Views of many blobs, their lookups overlapping.
     pub fn get_many(&self, ids: &[BlobId]) -> Result<Vec<Option<Blob>>> {
-        let guard = pin();
-        self.engine.enter(&guard);
-        let mut blobs = Vec::with_capacity(ids.len());
-        self.engine.get_many(ids, self.engine.settings.verify, &guard, |id, found| {
-            blobs.push(found.map(|(bytes, mapped)| Blob::new(*id, bytes, mapped.to_arc())));
-        })?;
-        Ok(blobs)
+        self.read(|guard| {
+            let mut blobs = Vec::with_capacity(ids.len());
+            self.engine.get_many(ids, self.engine.settings.verify, guard, |id, found| {
+                blobs.push(found.map(|(bytes, mapped)| Blob::new(*id, bytes, mapped.to_arc())));
+            })?;
+            Ok(blobs)
+        })
     }
 
     /// A pinned reader for many gets.
@@ -229,24 +241,18 @@ impl Store {
         buffer: &mut [u8],
         options: &GetOptions,
     ) -> Result<Option<usize>> {
-        let guard = pin();
-        self.engine.enter(&guard);
         let verify = options.verify.unwrap_or(self.engine.settings.verify);
-        self.engine.read_into(id, offset, buffer, verify, &guard)
+        self.read(|guard| self.engine.read_into(id, offset, buffer, verify, guard))
     }
 
     /// Whether a blob is in the store.
     pub fn contains(&self, id: &BlobId) -> Result<bool> {
-        let guard = pin();
-        self.engine.enter(&guard);
-        Ok(self.engine.find_blob(id, &guard)?.is_some())
+        self.read(|guard| Ok(self.engine.find_blob(id, guard)?.is_some()))
     }
 
     /// What is known about a blob.
     pub fn stat(&self, id: &BlobId) -> Result<Option<BlobStat>> {
-        let guard = pin();
-        self.engine.enter(&guard);
-        self.engine.stat(id, &guard)
+        self.read(|guard| self.engine.stat(id, guard))
     }
 
     /// All blobs, each at least once while it stays, in no order.

@@ -39,6 +39,12 @@ impl Guard {
     pub fn repin(&mut self) {
         self.0.repin();
     }
+
+    /// Lets what was given up under this guard go as soon as nobody can see it any more, and not when
+    /// this thread has given up some more; and what others gave up, if it is time.
+    pub fn flush(&self) {
+        self.0.flush();
+    }
 }
 
 /// A replaceable `Arc<T>`, or nothing.

@@ -1,7 +1,7 @@
 //! File systems of a test's own, where it may mount.
 
 use super::rig::{self, say};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A mounted file system, unmounted when dropped.
@@ -48,9 +48,24 @@ impl Mount {
         Self::new("ext4", "loop", &path)
     }
 
+    /// Another view of a directory, as `options` say.
+    pub fn bind(source: &Path, options: &str) -> Option<Self> {
+        let mount = Self::new("none", "bind", source.to_str().expect("UTF-8"))?;
+        assert!(mount.try_remount(&format!("bind,{options}")));
+        Some(mount)
+    }
+
     /// Where it is.
     pub fn path(&self) -> PathBuf {
         self.dir.path().join("mount")
+    }
+
+    /// Mounts it again, as `options` say; whether that went.
+    pub fn try_remount(&self, options: &str) -> bool {
+        let place = self.path();
+        let options = format!("remount,{options}");
+        let done = run("mount", &["-o", &options, place.to_str().expect("UTF-8")]);
+        done.map_err(|why| say(&why)).is_ok()
     }
 }
 
