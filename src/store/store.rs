@@ -296,8 +296,10 @@ impl Store {
         self.engine.unpin(&pin(), id, self.engine.settings.durability)
     }
 
-    /// Removes a blob at once, whoever names it; refs to it then read as absent. Views of it stay
-    /// valid. `false` if there was none.
+    /// Removes a blob at once, whoever names it; refs to it, its pin too, then read as absent, and name it
+    /// again should it come back. Views of it stay valid. `false` if there was none.
+    ///
+    /// To let go of a blob and leave it to those who name it, [`Store::unpin`] it.
     pub fn remove(&self, id: &BlobId) -> Result<bool> {
         self.engine.remove_blob(&pin(), id, self.engine.settings.durability)
     }

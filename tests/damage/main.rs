@@ -6,10 +6,13 @@
 #![forbid(unsafe_code)]
 
 mod campaign;
+mod copies;
 mod counter;
 mod cutting;
+mod exchanged;
 mod furnished;
 mod heads;
+mod pins;
 #[path = "../faults/rig.rs"]
 mod rig;
 mod run;
