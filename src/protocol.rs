@@ -335,3 +335,6 @@ fn restless() -> Error {
     Error::new(ErrorKind::Damaged, "a key of the index does not come to rest")
         .advice("stop all users of the store and open it again: the index is rebuilt")
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ mod table;
 mod write;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use access::{Index, Stats, Tables};
 pub use layout::{canonical, header, table_words};
