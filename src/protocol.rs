@@ -335,3 +335,6 @@ fn restless() -> Error {
     Error::new(ErrorKind::Damaged, "a key of the index does not come to rest")
         .advice(crate::error::REMOVE_RUN)
 }
+
+#[cfg(test)]
+mod tests;

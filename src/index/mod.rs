@@ -11,7 +11,7 @@ mod table;
 mod write;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use access::{Index, Stats, Tables};
 pub use fill::{fill, stretch};

@@ -9,6 +9,8 @@
 #![deny(unsafe_code)] // `epoch` and `racy` allow it
 
 pub mod epoch;
+#[cfg(all(test, loom))]
+pub mod explorer;
 pub mod racy;
 
 use std::time::Duration;

@@ -8,7 +8,7 @@ use crate::id::Key;
 use crate::index::layout::{LOG2_MAX, SLOTS, table_words};
 use crate::index::{Index, Tables, header};
 use crate::sync::{HeapWords, Words};
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
@@ -87,8 +87,25 @@ impl Bed {
 
     /// A participant that stops before its shared change number `steps`, from 0.
     pub fn join_for(self: &Arc<Self>, steps: usize) -> Index<Participant> {
+        self.join_counted(Steps { left: Cell::new(steps), meanwhile: RefCell::new(None) })
+    }
+
+    /// A participant before whose change number `steps` others do something, once.
+    pub fn join_beside(
+        self: &Arc<Self>,
+        steps: usize,
+        meanwhile: impl FnOnce() + 'static,
+    ) -> Index<Participant> {
+        let meanwhile: Box<dyn FnOnce()> = Box::new(meanwhile);
+        self.join_counted(Steps {
+            left: Cell::new(steps),
+            meanwhile: RefCell::new(Some(meanwhile)),
+        })
+    }
+
+    fn join_counted(self: &Arc<Self>, steps: Steps) -> Index<Participant> {
         let mapped = (0..NAMES).map(|_| OnceCell::new()).collect();
-        Index::new(Participant { bed: self.clone(), steps: Rc::new(Cell::new(steps)), mapped })
+        Index::new(Participant { bed: self.clone(), steps: Rc::new(steps), mapped })
     }
 }
 
@@ -107,8 +124,16 @@ pub fn until_stopped<R>(work: impl FnOnce() -> R) -> Option<R> {
 /// A process at the bed.
 pub struct Participant {
     bed: Arc<Bed>,
-    steps: Rc<Cell<usize>>,
+    steps: Rc<Steps>,
     mapped: Vec<OnceCell<Mapped>>,
+}
+
+/// What happens before one of a participant's changes.
+struct Steps {
+    /// Changes before it.
+    left: Cell<usize>,
+    /// What others do then; without it the participant stops.
+    meanwhile: RefCell<Option<Box<dyn FnOnce()>>>,
 }
 
 impl Participant {
@@ -116,13 +141,35 @@ impl Participant {
     pub fn bed(&self) -> &Arc<Bed> {
         &self.bed
     }
+
+    /// To be called before each change of something that is not the bed's.
+    pub fn step(&self) {
+        step(&self.steps);
+    }
+
+    /// Where others may come although nothing is changed; nobody stops here.
+    fn pause(&self) {
+        if self.steps.meanwhile.borrow().is_some() {
+            self.step();
+        }
+    }
+
+    /// Whether the change before which something was to happen has been reached.
+    pub fn has_met(&self) -> bool {
+        self.steps.left.get() == usize::MAX
+    }
 }
 
-fn step(steps: &Cell<usize>) {
-    match steps.get() {
-        0 => std::panic::resume_unwind(Box::new(Stopped)),
+fn step(steps: &Steps) {
+    match steps.left.get() {
+        0 => {
+            let meanwhile = steps.meanwhile.take();
+            let Some(meanwhile) = meanwhile else { std::panic::resume_unwind(Box::new(Stopped)) };
+            steps.left.set(usize::MAX);
+            meanwhile();
+        }
         usize::MAX => {}
-        left => steps.set(left - 1),
+        left => steps.left.set(left - 1),
     }
 }
 
@@ -130,7 +177,7 @@ fn step(steps: &Cell<usize>) {
 /// others the same as one before the next change.
 pub struct Mapped {
     file: Arc<HeapWords>,
-    steps: Rc<Cell<usize>>,
+    steps: Rc<Steps>,
 }
 
 impl Words for Mapped {
@@ -185,6 +232,7 @@ impl Tables for Participant {
     ) -> Result<Option<&Mapped>> {
         let mapped = &self.mapped[generation as usize];
         if mapped.get().is_none() {
+            self.pause();
             let Some(file) = self.bed.words(generation) else { return Ok(None) };
             let fresh = Mapped { file, steps: self.steps.clone() };
             if !accept(&fresh)? {
@@ -211,6 +259,13 @@ impl Tables for Participant {
         step(&self.steps);
         self.bed.names.fetch_and(generation as usize, 0);
         Ok(())
+    }
+}
+
+impl Index<Participant> {
+    /// Who uses this index.
+    pub fn participant(&self) -> &Participant {
+        &self.tables
     }
 }
 

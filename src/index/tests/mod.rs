@@ -1,6 +1,8 @@
 //! Tests of the index: against an oracle, under threads, under loom, and with participants that stop.
 
-mod bed;
+pub mod bed;
+#[cfg(not(loom))]
+mod interleaved;
 #[cfg(not(loom))]
 mod filled;
 #[cfg(not(loom))]

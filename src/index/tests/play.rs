@@ -160,10 +160,14 @@ impl Part {
     }
 
     pub fn run(&self, bed: &Arc<Bed>) -> Outcome {
-        let index = bed.join_for(self.steps);
+        self.run_as(&bed.join_for(self.steps))
+    }
+
+    /// Does it as this participant, which may stop.
+    pub fn run_as(&self, index: &Index<Participant>) -> Outcome {
         let mut outcome = Vec::new();
         for op in &self.ops {
-            match until_stopped(|| op.run(&index)) {
+            match until_stopped(|| op.run(index)) {
                 Some(word) => outcome.push(word),
                 None => break,
             }

@@ -2,7 +2,9 @@
 //! (`cfg(bug = "...")`) and the test that must then fail.
 //!
 //! Only the project's own crate is built again for each bug: the flag goes in through a wrapper
-//! around the compiler that cargo uses for workspace members, so that the dependencies stay.
+//! around the compiler that cargo uses for workspace members, so that the dependencies stay, which
+//! are those that the tests and loom are built with. Only the program that holds the test is built,
+//! and only that test runs.
 
 use crate::outcome::Outcome;
 use crate::place::Place;
@@ -121,8 +123,10 @@ fn judge(test: &str, ran: Ran) -> Verdict {
 }
 
 fn build_command(place: &Place, canary: &Canary) -> io::Result<Command> {
-    let flags = if canary.build == Build::Loom { "--cfg loom" } else { "" };
-    let mut cargo = place.cargo_with_flags("canaries", flags);
+    let mut cargo = match canary.build {
+        Build::Loom => place.cargo_with_flags("loom", "--cfg loom"),
+        Build::Std => place.cargo(),
+    };
     let wrapper = write_wrapper(&place.target("canaries"), &canary.bug)?;
     cargo.env("RUSTC_WORKSPACE_WRAPPER", wrapper);
     cargo.args(["test", "--no-run", "--message-format", "json-render-diagnostics"]);
@@ -138,11 +142,13 @@ fn build_command(place: &Place, canary: &Canary) -> io::Result<Command> {
 }
 
 /// A program that calls the compiler with the bug planted. Its path is part of what cargo tells
-/// builds apart by, so each bug has one of its own.
+/// builds apart by, so each bug has one of its own. It saves what only costs time: who looks for the
+/// cause builds anew.
 fn write_wrapper(dir: &Path, bug: &str) -> io::Result<PathBuf> {
     fs::create_dir_all(dir)?;
     let path = dir.join(format!("rustc-with-{bug}"));
-    let script = format!("#!/bin/sh\nexec \"$@\" --cfg 'bug=\"{bug}\"'\n");
+    let saving = "-C debuginfo=0 -C opt-level=1";
+    let script = format!("#!/bin/sh\nexec \"$@\" --cfg 'bug=\"{bug}\"' {saving}\n");
     if fs::read_to_string(&path).ok().as_deref() != Some(script.as_str()) {
         fs::write(&path, script)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;

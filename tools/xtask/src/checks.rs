@@ -128,6 +128,9 @@ fn print_row(row: &Row) {
     };
     let counts = closing_line(row.outcome.counts);
     println!("{:<10} {word:<8} {counts}, {:.1} s", row.name, row.time.as_secs_f64());
+    for line in &row.outcome.extent {
+        println!("   {line}");
+    }
     for note in &row.outcome.notes {
         println!("!! {}: {note}", row.name);
     }
@@ -175,17 +178,21 @@ fn docs(place: &Place) -> io::Result<Outcome> {
 }
 
 /// The tests that are models; the others use atomics outside of one. Twice: with buckets of one slot,
-/// where every key meets every other, and of two.
+/// where every key meets every other, and of two, which only the tests of the index tell apart.
 fn loom(place: &Place) -> io::Result<Outcome> {
     let mut sum = Outcome::default();
-    for (target, flags) in [("loom", "--cfg loom"), ("loom-2", "--cfg loom --cfg loom_slots=\"2\"")]
-    {
+    for (target, flags, tests) in [
+        ("loom", "--cfg loom", &["loom", "schedules"] as &[&str]),
+        ("loom-2", "--cfg loom --cfg loom_slots=\"2\"", &["index::tests::schedules"]),
+    ] {
         let mut cargo = place.cargo_with_flags(target, flags);
         cargo.args(["test", "--release", "--package", "drystone", "--no-fail-fast", "--lib"]);
         if has_test(place, "loom") {
             cargo.args(["--test", "loom"]);
         }
-        let outcome = count(place, target, cargo.args(["--", "loom", "schedules"]))?;
+        let outcome = count(place, target, cargo.arg("--").args(tests).arg("--show-output"))?;
+        let explored = outcome.output.lines().filter(|line| line.contains(" schedules of "));
+        sum.extent.extend(explored.map(|line| format!("{target}: {line}")));
         sum.counts += outcome.counts;
         sum.notes.extend(outcome.notes);
         sum.output.push_str(&outcome.output);

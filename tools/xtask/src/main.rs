@@ -30,6 +30,9 @@ Suites of `test`, in order (--quick runs those with a star):
 ";
 
 const EPILOGUE: &str = "
+DRYSTONE_LOOM_PREEMPTIONS=N lets loom explore schedules of up to N preemptions in every test, instead
+of the 1 to 3 that end within minutes; 2 takes hours. What was explored is printed.
+
 What a check needs from outside (strace, xxhsum, b3sum, Python packages) is installed when that is
 possible without asking, and otherwise the check is skipped with a line that says so. Build output
 goes to $CARGO_TARGET_DIR, or to target/. Exit: 0 all passed, 1 something failed, 2 usage.

@@ -28,6 +28,8 @@ pub struct Outcome {
     pub counts: Counts,
     /// What a person must know: why it was skipped, what failed.
     pub notes: Vec<String>,
+    /// How much it has done.
+    pub extent: Vec<String>,
     /// What to show if it failed.
     pub output: String,
 }
