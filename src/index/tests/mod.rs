@@ -2,9 +2,9 @@
 
 pub mod bed;
 #[cfg(not(loom))]
-mod interleaved;
-#[cfg(not(loom))]
 mod filled;
+#[cfg(not(loom))]
+mod interleaved;
 #[cfg(not(loom))]
 mod limits;
 #[cfg(not(loom))]

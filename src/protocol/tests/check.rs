@@ -72,7 +72,7 @@ impl<'a> Histories<'a> {
         self.explain_end(name(), &self.name)?;
         for history in [&self.blob, &self.name] {
             let is_live_before = |at: usize| at > 0 && history[at - 1].is_live();
-            let tombs = (0..history.len()).filter(|&at| !history[at].is_live());
+            let mut tombs = (0..history.len()).filter(|&at| !history[at].is_live());
             tombs.all(is_live_before).then_some(()).ok_or("a removal of nothing")?;
         }
         let twice = self.blob.windows(2).any(|pair| pair[0].is_live() && pair[1].is_live());
