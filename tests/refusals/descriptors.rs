@@ -2,8 +2,17 @@
 
 use super::rig::{self, KIB, Ledger, MIB, refused};
 use super::{furnished, goes_on, options};
-use drystone::{Error, ErrorKind, Store};
+use drystone::{Durability, Error, ErrorKind, PutOptions, Store};
 use std::fs::File;
+use std::path::Path;
+
+/// Word 41 of the control page (spec/FORMAT.md, section 7).
+const POISON_COUNT_AT: usize = 328;
+
+/// How many segments count as poisoned.
+fn poisoned(store: &Path) -> u8 {
+    std::fs::read(rig::run_dir(store).join("control")).expect("the page")[POISON_COUNT_AT]
+}
 
 /// Takes all descriptors but so many.
 fn hoard(left: usize) -> Vec<File> {
@@ -30,8 +39,15 @@ fn put(store: &Store, ledger: &mut Ledger, len: usize, seed: u64) -> Result<(), 
     Ok(())
 }
 
-const OPERATIONS: [Operation; 7] = [
+const OPERATIONS: [Operation; 8] = [
     ("a small put", |store, ledger| put(store, ledger, 1000, 30)),
+    ("a synced put", |store, ledger| {
+        let bytes = rig::bytes(1000, 35);
+        ledger.may_put(&bytes);
+        store.put_with(&bytes, &PutOptions::new().durability(Durability::Synced))?;
+        ledger.put(&bytes);
+        Ok(())
+    }),
     ("a large put", |store, ledger| put(store, ledger, 70 * KIB, 31)),
     ("a put in a segment of its own", |store, ledger| put(store, ledger, 300 * KIB, 32)),
     ("a put of a reader", |store, ledger| {
@@ -89,6 +105,7 @@ fn every_operation_says_when_descriptors_run_out_and_works_when_there_are_some()
             }
             assert!(left < 20, "{name} needs {left} descriptors");
         }
+        assert_eq!(poisoned(&path), 0, "{name}: no fsync has failed");
         assert!(refusals > 0 || name == "a sync", "{name} was never refused");
         goes_on(options().open(&path).expect("a store"), ledger);
     }
@@ -99,7 +116,11 @@ fn opening_says_when_descriptors_run_out() {
     if !rig::is_child("descriptors::opening_says_when_descriptors_run_out", "ulimit -n 48") {
         return;
     }
-    let place = rig::on_disk();
+    opening_in(rig::in_memory());
+    opening_in(rig::on_disk());
+}
+
+fn opening_in(place: tempfile::TempDir) {
     let path = place.path().join("store");
     let (store, ledger) = furnished(&path);
     drop(store);

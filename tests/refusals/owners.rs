@@ -6,7 +6,7 @@ use super::{furnished, goes_on, options, put};
 use drystone::{ErrorKind, Store};
 use nix::unistd::{Gid, Uid, chown, setgid, setgroups, setuid};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const NOBODY: u32 = 65_534;
 
@@ -104,17 +104,20 @@ fn the_store_of_somebody_else() {
     ledger.check(&after_reboot.open(&roots).expect("a reader"), "after a reboot");
 }
 
-/// Fills segments until one is open that is not full; all of them get this mode.
-fn with_hints(path: &Path, bits: u32) -> Ledger {
+/// Puts small blobs into a segment that stays open, and gives all of them this mode; the open one.
+fn with_hints(path: &Path, bits: u32) -> (Ledger, PathBuf) {
     let (store, mut ledger) = furnished(path);
     for seed in 0..6 {
         put(&store, &mut ledger, 30 * KIB, 80 + seed);
     }
+    let last = store.put(b"last").expect("a put");
+    ledger.put(b"last");
+    let stat = store.stat(&last).expect("an answer").expect("it is there");
     drop(store);
     for file in rig::segment_files(path) {
         mode(&file, bits);
     }
-    ledger
+    (ledger, rig::segment_file(path, stat.segment))
 }
 
 #[test]
@@ -126,7 +129,7 @@ fn a_hint_at_a_segment_that_cannot_be_written_is_passed_over() {
     let place = place_for_nobody();
     become_nobody();
     let path = place.path().join("own/store");
-    let mut ledger = with_hints(&path, 0o400);
+    let (mut ledger, _) = with_hints(&path, 0o400);
     let store = options().open(&path).expect("the store");
     put(&store, &mut ledger, 1000, 90);
     store.sync().expect("a sync");
@@ -137,9 +140,7 @@ fn a_hint_at_a_segment_that_cannot_be_written_is_passed_over() {
 fn a_hint_at_what_is_not_a_file_is_passed_over() {
     let place = rig::on_disk();
     let path = place.path().join("store");
-    let mut ledger = with_hints(&path, 0o600);
-    // The open one, which stands behind the others: only the blobs in it are lost.
-    let open = rig::segment_files(&path).pop().expect("a segment");
+    let (mut ledger, open) = with_hints(&path, 0o600);
     let kept = place.path().join("kept");
     std::fs::rename(&open, &kept).expect("a file");
     std::os::unix::fs::symlink(&kept, &open).expect("a link");

@@ -1,7 +1,10 @@
 //! Every code of the table that can be reached is reached.
 
 use crate::tool::{Tool, noise};
+use drystone::disk::{Access, Disk, LockKind, OpenOptions, RealDisk};
 use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Whether tests may make mounts of their own here; says so loudly if not.
@@ -53,6 +56,75 @@ fn of_a_range_only_the_chunks_that_it_touches_are_verified() {
     let far = tool.bytes(["get", "--verify", &id, "--range", "3M-13M"]);
     assert!(far == bytes[3 << 20..13 << 20]);
     tool.fails(5, ["get", "--verify", &id, "--range", "2097151-5M"]);
+}
+
+/// The segment that a blob stands in.
+fn segment_of(tool: &Tool, id: &str) -> PathBuf {
+    let stat = &tool.json(["stat", id])[0];
+    let segment = stat["segment"].as_u64().expect("a number");
+    tool.store().join(format!("segments/{segment:08x}.seg"))
+}
+
+#[test]
+fn a_missing_or_cut_segment_is_5_and_the_others_are_there() {
+    let tool = Tool::bare();
+    tool.ok(["init", "--segment-size", "256K"]);
+    let put = |name: &str, seed| {
+        tool.ok(["put".as_ref(), tool.file(name, noise(300_000, seed)).as_os_str()])
+    };
+    let [missing, cut, whole] = [put("a", 1), put("b", 2), put("c", 3)];
+    let files = [&missing, &cut].map(|id| segment_of(&tool, id));
+    fs::remove_file(&files[0]).unwrap();
+    fs::write(&files[1], b"").unwrap();
+    let said = tool.fails(5, ["get", &missing]);
+    assert!(said.contains("is missing") && said.contains(".seg"), "{said}");
+    let said = tool.fails(5, ["get", &cut]);
+    assert!(said.contains("shorter than the records in it"), "{said}");
+    assert!(tool.bytes(["get", &whole]) == noise(300_000, 3));
+    tool.file("d", "more");
+    let id = tool.ok(["put", "d"]);
+    assert_eq!(tool.ok(["get", &id]), "more");
+}
+
+#[test]
+fn a_store_that_somebody_holds_exclusively_is_11() {
+    let tool = Tool::new();
+    let options = OpenOptions { writable: true, ..OpenOptions::default() };
+    let disk = RealDisk::open(&tool.store(), &options).unwrap();
+    let locks = disk.open("locks", Access::Write).unwrap().expect("the file of the locks");
+    assert!(locks.try_lock(0, 1, LockKind::Exclusive).unwrap());
+    tool.file("f", "content");
+    let said = tool.fails(11, ["put", "f"]);
+    assert!(said.contains("exclusively") && said.contains("then open again"), "{said}");
+    locks.unlock(0, 1).unwrap();
+    tool.ok(["put", "f"]);
+    assert_eq!(tool.ok(["ls"]).lines().count(), 1);
+}
+
+#[test]
+fn another_version_at_the_same_time_is_12() {
+    let tool = Tool::new();
+    tool.file("f", "content");
+    let id = tool.ok(["put", "f"]);
+    let other = drystone::Store::open(tool.store()).unwrap();
+    let run = fs::read_dir(tool.store().join("run")).unwrap().next().expect("a run").unwrap();
+    let control = fs::OpenOptions::new().write(true).open(run.path().join("control")).unwrap();
+    // Word 1, the version of the shared-memory protocol (spec/FORMAT.md, section 7).
+    control.write_all_at(&9u64.to_le_bytes(), 8).unwrap();
+    let said = tool.fails(12, ["put", "f"]);
+    assert!(said.contains("protocol 1") && said.contains("protocol 9"), "{said}");
+    drop(other);
+    assert_eq!(tool.ok(["get", &id]), "content", "nobody uses that run any more");
+}
+
+#[test]
+fn a_limit_on_descriptors_is_1_and_names_it() {
+    let tool = Tool::new();
+    tool.file("f", "content");
+    let id = tool.ok(["put", "f"]);
+    let ran = tool.shell(&format!("ulimit -n 5; \"$T\" get {id}"));
+    assert!(ran.failed(1).contains("ulimit -n"));
+    assert_eq!(tool.ok(["get", &id]), "content");
 }
 
 /// Changes one byte of a blob in its segment.
