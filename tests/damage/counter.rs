@@ -14,7 +14,7 @@ fn garble_counter(path: &Path, value: u64) {
 
 #[test]
 fn a_garbled_sequence_counter_is_refused_in_use_and_rebuilt_by_who_opens_alone() {
-    for garbled in [0, 1 << 63, u64::MAX - 1, u64::MAX] {
+    for garbled in [0, 1, 1 << 62, (1 << 63) - 1, 1 << 63, u64::MAX - 1, u64::MAX] {
         let dir = in_memory();
         let path = dir.path().join("store");
         let store = options().create(true).open(&path).expect("a store");
@@ -127,5 +127,21 @@ fn a_forged_sequence_number_does_not_outlive_a_recovery() {
         let store = options().boot_id("fourth").open(&path).expect("a recovery");
         let entry = store.refs("n").get("k").expect("a ref").expect("it is there");
         assert_eq!(entry.bytes(), Some(&b"third"[..]), "{number:#x}: an older version is back");
+    }
+}
+
+#[test]
+fn a_forged_record_with_the_highest_number_leaves_a_store_that_is_read() {
+    let dir = in_memory();
+    let path = dir.path().join("store");
+    let store = options().create(true).open(&path).expect("a store");
+    let id = store.put(b"forged").expect("a put");
+    let stat = store.stat(&id).expect("a stat").expect("it is there");
+    forge(&store, &path, stat.segment, stat.offset, (1 << 63) - 1);
+    drop(store);
+    for boot in ["second", "third"] {
+        let store = options().boot_id(boot).open(&path).expect("a recovery");
+        assert_eq!(*store.get(&id).expect("a get").expect("it is there"), *b"forged");
+        refused(store.put(b"more"), ErrorKind::Limit, &["used up", "new store"]);
     }
 }
