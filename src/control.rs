@@ -14,6 +14,9 @@ use crate::format::word::{Location, Root};
 use crate::sync::{Futex, Words};
 use std::time::Duration;
 
+/// More sequence numbers than one run can draw: ten millions a second make as many in fourteen years.
+const DRAWN_MAX: u64 = 1 << 52;
+
 /// The control page of a run.
 #[derive(Debug)]
 pub struct Control<W = Map> {
@@ -49,11 +52,17 @@ pub struct Fresh {
 }
 
 #[cold]
-fn garbled_counter(next: u64) -> Error {
+fn garbled_counter(first: u64, next: u64) -> Error {
     Error::new(ErrorKind::Damaged, "the sequence counter of the run is damaged")
-        .expected(format!("a number from 1 to {SEQUENCE_MAX}"))
+        .expected(format!("a number from {first} on, where it began"))
         .found(next)
         .advice(REMOVE_RUN)
+}
+
+#[cold]
+fn numbers_used_up() -> Error {
+    Error::new(ErrorKind::Limit, "the store has used up its sequence numbers")
+        .advice("copy what is needed into a new store")
 }
 
 fn uuid_words(uuid: &[u8; 16]) -> [u64; 2] {
@@ -69,6 +78,7 @@ impl Fresh {
         words[at::PROTOCOL_WORD] = at::PROTOCOL;
         words[at::UUID_WORD..at::UUID_WORD + 2].copy_from_slice(&uuid_words(&self.uuid));
         words[at::MOUNT_WORD] = self.mount;
+        words[at::FIRST_SEQUENCE_WORD] = self.next_sequence;
         words[at::LIMIT_WORD] = self.limit;
         words[at::ROOT_WORD] = self.root.0;
         words[at::NEXT_SEGMENT_WORD] = u64::from(self.next_segment);
@@ -157,15 +167,29 @@ impl<W: Words> Control<W> {
         if cfg!(bug = "counter-unmasked") { first } else { first & SEQUENCE_MAX }
     }
 
-    /// Refuses to go on with a counter that nothing but damage makes.
+    /// Refuses a counter that is not where the draws of this run can have moved it.
     ///
     /// # Errors
     /// `Damaged`.
     #[inline]
-    pub fn check_sequence(&self) -> Result<()> {
-        let next = self.sequence();
-        let is_possible = (1..=SEQUENCE_MAX).contains(&next) || cfg!(bug = "counter-believed");
-        if is_possible { Ok(()) } else { Err(garbled_counter(next)) }
+    pub fn check_counter(&self) -> Result<()> {
+        let (first, next) = (self.page.load(at::FIRST_SEQUENCE_WORD), self.sequence());
+        let is_possible =
+            first > 0 && next.checked_sub(first).is_some_and(|drawn| drawn < DRAWN_MAX);
+        if is_possible || cfg!(bug = "counter-believed") {
+            return Ok(());
+        }
+        Err(garbled_counter(first, next))
+    }
+
+    /// Refuses to draw numbers from a counter that is damaged, or at its end.
+    ///
+    /// # Errors
+    /// `Damaged`, `Limit`.
+    #[inline]
+    pub fn check_draw(&self) -> Result<()> {
+        self.check_counter()?;
+        if self.sequence() <= SEQUENCE_MAX { Ok(()) } else { Err(numbers_used_up()) }
     }
 
     /// The next sequence number.

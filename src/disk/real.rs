@@ -291,10 +291,10 @@ impl Disk for RealDisk {
         };
         // O_NONBLOCK: a pipe that somebody has put there must not block.
         let flags = flags_for(access)
-            | OFlag::O_NOFOLLOW
             | OFlag::O_CLOEXEC
             | OFlag::O_NONBLOCK
-            | OFlag::O_NOCTTY;
+            | OFlag::O_NOCTTY
+            | if cfg!(bug = "links-followed") { OFlag::empty() } else { OFlag::O_NOFOLLOW };
         let fd = match retry(|| openat(&folder, name, flags, Mode::empty())) {
             Ok(fd) => fd,
             Err(Errno::ENOENT) => return Ok(None),

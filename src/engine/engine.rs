@@ -147,7 +147,7 @@ impl Engine {
                 .advice("open it without `read_only` to change it"));
         }
         self.enter(guard);
-        self.run.control.check_sequence()?;
+        self.run.control.check_draw()?;
         // In a forked child the parent's lock is not ours.
         self.users.get(guard, || take_users_lock(&**self.disk()).ok().flatten());
         Ok(())

@@ -21,6 +21,8 @@ pub const UUID_WORD: usize = 2;
 pub const MOUNT_WORD: usize = 4;
 /// Size limit of the store in bytes; 0 none.
 pub const LIMIT_WORD: usize = 5;
+/// The first sequence number of the run.
+pub const FIRST_SEQUENCE_WORD: usize = 6;
 /// The root of the index.
 pub const ROOT_WORD: usize = 8;
 /// Moves when segments have been unlinked.

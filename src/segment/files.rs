@@ -87,6 +87,9 @@ impl Files {
     }
 
     fn head_fault(&self, file: &dyn File, segment: u32) -> Result<Option<HeadFault>> {
+        if cfg!(bug = "head-unread") {
+            return Ok(None);
+        }
         let mut head = Head::new_zeroed();
         let read = file.read_at(head.as_mut_bytes(), 0)?;
         let fault = if read < size_of::<Head>() {

@@ -248,7 +248,7 @@ fn shared_run(
 fn attach(disk: &Arc<dyn Disk>, tag: &str, uuid: &[u8; 16], access: Access) -> Result<Option<Run>> {
     let Some(run) = Run::attach(disk, tag, uuid, access)? else { return Ok(None) };
     if !cfg!(bug = "run-unchecked") {
-        run.control.check_sequence()?;
+        run.control.check_counter()?;
         Index::new(run.tables(&pin())).stats()?;
     }
     Ok(Some(run))

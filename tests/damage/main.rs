@@ -16,3 +16,4 @@ mod pins;
 #[path = "../faults/rig.rs"]
 mod rig;
 mod run;
+mod scribbled;
