@@ -88,7 +88,7 @@ macro_rules! pairs {
 
 #[test]
 fn two_publish() {
-    let mut explorer = Explorer::new("two publish", 2);
+    let mut explorer = Explorer::new("two publish", 1);
     let nothing = pairs!(Put Put, Put Set, Put Add, Put RemoveBlob, Put RemoveRef);
     let there = pairs!(
         Put RemoveBlob, Put RemoveRef, Set Set, Set RemoveBlob, Set RemoveRef,
