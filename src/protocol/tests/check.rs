@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::play::{Deed, Op, Outcome};
-use super::world::{FIRST, Kind, LATE, Record, World, Writer, blob, name};
+use super::world::{FIRST, Kind, LATE, Record, World, Writer, blob, name, pin};
 use crate::format::word::{Word, WordKind};
 use crate::id::Key;
 use crate::protocol::is_settled;
@@ -15,7 +15,7 @@ pub fn check(world: &Arc<World>, stopped: Option<usize>, deeds: &[Deed]) {
     let told = |why: String| format!("{why}\n  {deeds:?}\n  {:?}", world.records());
     let late = Writer::new(world, LATE, world.bed.join());
     late.index.finish_growth().unwrap();
-    for key in [blob(), name()] {
+    for key in [blob(), name(), pin()] {
         let word = late.index.lookup(key).unwrap().word;
         if !is_kept(word) {
             continue;
@@ -52,6 +52,7 @@ struct Histories<'a> {
     late: &'a Writer,
     blob: Vec<Record>,
     name: Vec<Record>,
+    pin: Vec<Record>,
     deeds: &'a [Deed],
 }
 
@@ -60,7 +61,7 @@ impl<'a> Histories<'a> {
         let mut records: Vec<Record> = records.collect();
         records.sort_by_key(|record| record.number);
         let of = |key: Key| records.iter().copied().filter(|record| record.key() == key).collect();
-        Self { late, blob: of(blob()), name: of(name()), deeds }
+        Self { late, blob: of(blob()), name: of(name()), pin: of(pin()), deeds }
     }
 
     fn has_collector(&self) -> bool {
@@ -70,6 +71,7 @@ impl<'a> Histories<'a> {
     fn explain(&self) -> Result<(), &'static str> {
         self.explain_end(blob(), &self.blob)?;
         self.explain_end(name(), &self.name)?;
+        self.explain_end(pin(), &self.pin)?;
         for history in [&self.blob, &self.name] {
             let is_live_before = |at: usize| at > 0 && history[at - 1].is_live();
             let mut tombs = (0..history.len()).filter(|&at| !history[at].is_live());
@@ -80,8 +82,9 @@ impl<'a> Histories<'a> {
             return Err("a blob was put that was there");
         }
         self.deeds.iter().try_for_each(|(op, outcome)| self.explain_outcome(*op, *outcome))?;
-        let ends = [blob(), name()].map(|key| self.late.index.lookup(key).unwrap().word);
-        if ends[1].is_live() && !is_kept(ends[0]) {
+        let [blob, name, pin] =
+            [blob(), name(), pin()].map(|key| self.late.index.lookup(key).unwrap().word);
+        if (name.is_live() || pin.is_live()) && !is_kept(blob) {
             return Err("a ref dangles");
         }
         Ok(())
@@ -120,12 +123,13 @@ impl<'a> Histories<'a> {
 
     /// A ref that was acknowledged, and the blob's record that it relies on.
     fn explain_ref(&self, op: Op, number: u64) -> Result<(), &'static str> {
-        let at = self.name.iter().position(|record| record.number == number);
+        let history = if op == Op::Pin { &self.pin } else { &self.name };
+        let at = history.iter().position(|record| record.number == number);
         let at = at.ok_or("an acknowledged ref has no record")?;
-        if op == Op::Add && at > 0 && self.name[at - 1].is_live() {
+        if op == Op::Add && at > 0 && history[at - 1].is_live() {
             return Err("a ref was added where there was one");
         }
-        let held = self.name[at].held;
+        let held = history[at].held;
         if !self.blob.iter().any(|record| record.kind == Kind::Blob && record.number == held) {
             return Err("a ref relies on a record that does not count");
         }

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-const OPS: [Op; 6] = [Put, Set, Add, RemoveBlob, RemoveRef, Collect];
+const OPS: [Op; 7] = [Put, Pin, Set, Add, RemoveBlob, RemoveRef, Collect];
 
 /// What may have been done before.
 const BEFORE: [&[Op]; 6] = [
@@ -64,7 +64,7 @@ fn others_come_between_any_two_steps() {
     let mut held_up = 0;
     for before in BEFORE {
         for one in OPS {
-            for meanwhile in [all(1), all(2), all(3)].concat() {
+            for meanwhile in [all(1), all(2)].concat() {
                 let collects = meanwhile.iter().filter(|op| **op == Collect).count();
                 if collects + usize::from(one == Collect) > 1 {
                     continue; // there is one collector at a time

@@ -1,5 +1,5 @@
 //! What participants share: the index's test bed, the sequence counter, and a log in which each record
-//! is one word. There is one blob, and one ref, which names it.
+//! is one word. There is one blob, one ref, which names it, and its pin.
 #![forbid(unsafe_code)]
 
 use crate::error::Result;
@@ -30,6 +30,11 @@ pub fn name() -> Key {
     key_at((1 << 20) - 1, 20, 2)
 }
 
+/// The key of the blob's pin.
+pub fn pin() -> Key {
+    key_at(1 << 19, 20, 3)
+}
+
 /// What a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -37,6 +42,7 @@ pub enum Kind {
     Ref,
     BlobTomb,
     RefTomb,
+    Pin,
 }
 
 use Kind::*;
@@ -60,11 +66,15 @@ const PUBLISHED: u64 = 1 << 1;
 impl Record {
     /// The key that it is about.
     pub fn key(&self) -> Key {
-        if matches!(self.kind, Ref | RefTomb) { name() } else { blob() }
+        match self.kind {
+            Blob | BlobTomb => blob(),
+            Ref | RefTomb => name(),
+            Pin => pin(),
+        }
     }
 
     pub fn is_live(&self) -> bool {
-        matches!(self.kind, Blob | Ref)
+        matches!(self.kind, Blob | Ref | Pin)
     }
 
     fn word(&self) -> u64 {
@@ -72,7 +82,7 @@ impl Record {
     }
 
     fn read(word: u64, at: usize) -> Option<Self> {
-        let kind = [Blob, Ref, BlobTomb, RefTomb][(word >> 2 & 3) as usize];
+        let kind = [Blob, Ref, BlobTomb, RefTomb, Pin][(word >> 2 & 7) as usize];
         (word & 1 == 1).then_some(Self {
             kind,
             number: word >> 8 & 0xff_ffff,
@@ -145,7 +155,7 @@ impl Writer {
         self.next += 1;
         let location = Location::new(at as u32, 64).unwrap();
         match kind {
-            Blob | Ref => Word::live(location, kind == Ref, 64),
+            Blob | Ref | Pin => Word::live(location, kind != Blob, 64),
             BlobTomb | RefTomb => Word::tomb(location, kind == RefTomb),
         }
     }
@@ -154,9 +164,9 @@ impl Writer {
         self.world.log.fetch_or(at, PUBLISHED);
     }
 
-    /// The refs that are being set, published or not.
+    /// The refs and pins that are being set, published or not.
     pub fn refs_in_log(&self) -> impl Iterator<Item = Record> {
-        self.world.records().into_iter().filter(|record| record.kind == Ref)
+        self.world.records().into_iter().filter(|record| matches!(record.kind, Ref | Pin))
     }
 
     fn vouch_blob(&self) -> Result<()> {
@@ -196,7 +206,7 @@ impl Shared for Writer {
 
     fn vouch(&self, _: Key, word: Word) -> Result<Option<u64>> {
         let record = self.world.record(word);
-        if record.kind == Ref {
+        if matches!(record.kind, Ref | Pin) {
             self.vouch_blob()?;
         }
         self.step();
@@ -212,7 +222,7 @@ impl PairLog for Writer {
 
     fn append(&mut self, first: u64, pairs: &[Pair]) -> Result<()> {
         assert_eq!(pairs.len(), 1, "there is one blob");
-        let name = self.append_one(Ref, first + 1, first);
+        let name = self.append_one(self.kind, first + 1, first);
         self.pair = Some((self.append_one(Blob, first, 0), name));
         Ok(())
     }
