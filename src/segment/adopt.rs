@@ -7,16 +7,20 @@
 #![forbid(unsafe_code)]
 
 use super::appender::Appender;
+use super::blocks::FileBlocks;
 use super::files::Files;
 use super::read::{is_sealed, record_at};
 use super::scan::Scan;
 use crate::control::{Adopted, Control};
-use crate::disk::{Access, File, LockKind, Map};
+use crate::disk::{Access, File, LockKind};
 use crate::error::{ErrorKind, Result};
 use crate::format::segment::HEAD_BYTES;
 use crate::format::word::Location;
-use crate::units::STEP_BYTES;
+use crate::units::{KIB, STEP_BYTES};
 use std::sync::Arc;
+
+/// Bytes read at a time.
+const WINDOW_BYTES: u64 = 64 * KIB;
 
 impl Appender {
     /// Takes up any open segment that is free and not sealed.
@@ -56,11 +60,16 @@ impl Appender {
         }
         // The length is read under the lock: nobody else changes it now.
         let len = file.len()?;
-        let map = file.map(len, Access::Read)?;
-        if is_sealed(&map, files, number) {
+        // By `pread`: in a full tmpfs a page of a mapping that nobody has written to is a SIGBUS.
+        let blocks = FileBlocks::new(&*file)?;
+        let is_sealed = is_sealed(&blocks, files, number);
+        blocks.check()?;
+        if is_sealed {
             return Ok(Adopted::Gone);
         }
-        let tail = tail_of(files, number, &map, last.offset());
+        let tail = tail_of(files, number, &blocks, last.offset());
+        blocks.check()?;
+        let tail = used_end(&*file, tail, len)?;
         Ok(Adopted::Taken(Box::new(Self::taken_up(
             files,
             file as Arc<dyn File>,
@@ -71,19 +80,26 @@ impl Appender {
     }
 }
 
-/// First byte behind every record and everything else that is not zero.
-fn tail_of(files: &Files, number: u32, map: &Map, hint: u64) -> u64 {
+/// First byte behind every record.
+fn tail_of(files: &Files, number: u32, blocks: &FileBlocks<'_>, hint: u64) -> u64 {
     let place = files.place(number);
-    let from = if record_at(map, place, hint).is_some() { hint } else { HEAD_BYTES };
-    let records = Scan::new(map, place, files.digest_bytes(), from);
-    let tail = records.last().map_or(HEAD_BYTES, |last| last.end);
-    let mut end = map.len().next_multiple_of(STEP_BYTES);
+    let from = if record_at(blocks, place, hint).is_some() { hint } else { HEAD_BYTES };
+    let records = Scan::new(blocks, place, files.digest_bytes(), from);
+    records.last().map_or(HEAD_BYTES, |last| last.end)
+}
+
+/// First step at or behind `tail` from which on there are only zeros.
+fn used_end(file: &dyn File, tail: u64, len: u64) -> Result<u64> {
+    let mut buffer = vec![0; WINDOW_BYTES as usize];
+    let mut end = len;
     while end > tail {
-        let block = map.read_block(end - STEP_BYTES);
-        if block.is_none_or(|block| block.iter().any(|&byte| byte != 0)) {
-            break;
+        let start = end.saturating_sub(WINDOW_BYTES).max(tail);
+        let part = &mut buffer[..(end - start) as usize];
+        let read = file.read_at(part, start)?;
+        if let Some(at) = part[..read].iter().rposition(|&byte| byte != 0) {
+            return Ok((start + at as u64 + 1).next_multiple_of(STEP_BYTES));
         }
-        end -= STEP_BYTES;
+        end = start;
     }
-    end.max(tail)
+    Ok(tail)
 }

@@ -184,6 +184,32 @@ fn a_full_store_on_a_disk_reads_and_goes_on_when_there_is_space() {
 }
 
 #[test]
+fn what_a_dead_appender_reserved_on_a_full_tmpfs_is_no_signal() {
+    let test = "space::what_a_dead_appender_reserved_on_a_full_tmpfs_is_no_signal";
+    if !rig::is_child(test, "") {
+        return;
+    }
+    let Some(mount) = Mount::tmpfs(40) else { return };
+    let path = mount.path().join("store");
+    let store = open(&path, Durability::Buffered);
+    let mut ledger = furnish(&store);
+    drop(store);
+    // Its length has grown, and nothing stands there.
+    let segment = rig::segment_files(&path).pop().expect("a segment");
+    rig::resize(&segment, 8 << 20);
+    take_the_rest(&mount.path().join("rest"));
+    let store = open(&path, Durability::Buffered);
+    let small = rig::bytes(100, 1);
+    ledger.may_put(&small);
+    if let Err(error) = store.put(&small) {
+        is_full(&error);
+    }
+    ledger.check(&store, "when it is full");
+    std::fs::remove_file(mount.path().join("rest")).expect("space");
+    goes_on(store, &mut ledger, &path, 40_000);
+}
+
+#[test]
 fn an_index_that_cannot_grow_refuses_new_keys_and_changes_old_ones() {
     let Some(mount) = Mount::tmpfs(40) else { return };
     let (path, ballast) = (mount.path().join("store"), mount.path().join("ballast"));
