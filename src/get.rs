@@ -73,7 +73,8 @@ impl Engine {
             .found(BlobId::from_padded(self.superblock.hash, hashed)))
     }
 
-    /// Many blobs at a time: the cache misses of one batch of lookups overlap.
+    /// Many blobs at a time, their cache misses overlapping: while the bytes of one batch are handed out,
+    /// the headers of the next are on their way, and the buckets of the one after that.
     pub fn get_many<'g>(
         &self,
         ids: &[BlobId],
@@ -81,20 +82,15 @@ impl Engine {
         guard: &'g Guard,
         mut each: impl FnMut(&BlobId, Option<(&'g [u8], Pinned<'g, Mapped>)>),
     ) -> Result<()> {
-        let index = self.index(guard);
-        for id in ids.iter().take(LANES) {
-            index.prefetch(id.key());
-        }
+        let mut ahead = ids.chunks(LANES);
+        self.prefetch_buckets(ahead.next(), guard);
+        self.prefetch_buckets(ahead.next(), guard);
+        let mut next = self.glance_ahead(ids.chunks(LANES).next(), guard);
         for (at, batch) in ids.chunks(LANES).enumerate() {
-            for id in ids.iter().skip((at + 1) * LANES).take(LANES) {
-                index.prefetch(id.key());
-            }
-            let mut words = [None; LANES];
-            for (word, id) in words.iter_mut().zip(batch) {
-                *word = index.glance(id.key());
-                self.prefetch_record(*word, guard);
-            }
-            for (&word, id) in words.iter().zip(batch) {
+            self.prefetch_buckets(ahead.next(), guard);
+            let words = next;
+            next = self.glance_ahead(ids.chunks(LANES).nth(at + 1), guard);
+            for (word, id) in words.into_iter().zip(batch) {
                 let got = word.and_then(|word| self.look_at(id, word, guard));
                 let got = match got {
                     Some(got) if verify == Verify::No => Some(got),
@@ -108,12 +104,27 @@ impl Engine {
         Ok(())
     }
 
-    #[inline]
-    fn prefetch_record(&self, word: Option<Word>, guard: &Guard) {
-        if let Some(location) = word.map(Word::location)
-            && let Some(mapped) = self.segments.peek(location.segment(), guard)
-        {
-            mapped.as_ref().map.prefetch(location.offset());
+    fn prefetch_buckets(&self, batch: Option<&[BlobId]>, guard: &Guard) {
+        let index = self.index(guard);
+        batch.into_iter().flatten().for_each(|id| index.prefetch(id.key()));
+    }
+
+    /// The words of a batch, as far as one look finds them; their records are prefetched.
+    fn glance_ahead(&self, batch: Option<&[BlobId]>, guard: &Guard) -> [Option<Word>; LANES] {
+        let index = self.index(guard);
+        let mut words = [None; LANES];
+        for (word, id) in words.iter_mut().zip(batch.into_iter().flatten()) {
+            *word = index.glance(id.key());
         }
+        // In a loop of their own: a prefetch waits for the translation of its address, and what stands
+        // close together waits together.
+        for word in &words {
+            if let Some(location) = word.map(Word::location)
+                && let Some(mapped) = self.segments.peek(location.segment(), guard)
+            {
+                mapped.as_ref().prefetch(location.offset());
+            }
+        }
+        words
     }
 }

@@ -22,6 +22,7 @@ pub use fork::fork_generation;
 pub use guard::file_system_name;
 pub use map::{Advice, Map};
 pub use real::{OpenOptions, RealDisk};
+pub(crate) use sys::prefetch;
 
 use crate::error::Result;
 use nix::errno::Errno;

@@ -9,6 +9,7 @@
 //! Of bits that are never set the kernel gives no memory.
 #![forbid(unsafe_code)]
 
+use crate::disk::prefetch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::{AtomicU64, Ordering};
 use crate::units::STEP_BYTES;
@@ -35,6 +36,14 @@ impl Checked {
         let (word, bit) = place(offset);
         // Relaxed: the bit says something about bytes that do not change, and orders nothing.
         self.0.get(word).is_some_and(|word| word.load(Ordering::Relaxed) & bit != 0)
+    }
+
+    /// Asks for the bit of the header at an offset.
+    #[inline]
+    pub fn prefetch(&self, offset: u64) {
+        if let Some(word) = self.0.get(place(offset).0) {
+            prefetch(std::ptr::from_ref(word).cast());
+        }
     }
 
     /// Notes that it has.

@@ -57,6 +57,13 @@ impl Mapped {
         Some(())
     }
 
+    /// Asks for what getting the blob whose header stands at an offset will touch.
+    #[inline]
+    pub fn prefetch(&self, offset: u64) {
+        self.map.prefetch(offset);
+        self.checked.prefetch(offset);
+    }
+
     /// The valid header at an offset.
     #[inline]
     pub fn header(&self, offset: u64) -> Option<Header> {
