@@ -11,13 +11,15 @@ mod table;
 mod write;
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 pub use access::{Index, Stats, Tables};
 pub use fill::{fill, stretch};
 pub use layout::{canonical, header, table_words};
 pub use read::Seen;
 pub use scan::Cursor;
+#[cfg(test)]
+pub use tests::bed;
 
 /// What the index is made of, for who runs it without a store.
 #[doc(hidden)]

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::page::{Process, Shared};
-use crate::index::tests::bed::until_stopped;
+use crate::index::bed::until_stopped;
 use std::sync::Arc;
 
 /// What a process does with one appender.

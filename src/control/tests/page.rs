@@ -6,7 +6,7 @@ use crate::control::{Adopted, Control, Fresh};
 use crate::error::Result;
 use crate::format::control as at;
 use crate::format::word::{Location, Root};
-use crate::index::tests::bed::Stopped;
+use crate::index::bed::Stopped;
 use crate::sync::{HeapWords, Words};
 use std::cell::Cell;
 use std::sync::Arc;

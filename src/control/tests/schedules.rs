@@ -4,7 +4,7 @@
 
 use super::lives::{Life, Life::*, check_handed_over, check_noted, live};
 use super::page::{Process, Shared};
-use crate::index::tests::bed::until_stopped;
+use crate::index::bed::until_stopped;
 use crate::sync::explorer::Explorer;
 use crate::sync::{HeapWords, Words};
 use std::sync::{Arc, Mutex};

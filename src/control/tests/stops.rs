@@ -4,7 +4,7 @@
 use super::lives::{Life, check_handed_over, live};
 use super::page::{Process, Shared};
 use crate::format::control as at;
-use crate::index::tests::bed::until_stopped;
+use crate::index::bed::until_stopped;
 use crate::sync::Words;
 
 /// What is listed is found, wherever whoever listed it stopped.

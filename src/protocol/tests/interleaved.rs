@@ -4,7 +4,7 @@
 use super::check::check;
 use super::play::{Deed, Op, Op::*};
 use super::world::{FIRST, World, Writer};
-use crate::index::tests::bed::until_stopped;
+use crate::index::bed::until_stopped;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 
 use super::play::Op;
 use super::world::{FIRST, World, Writer, blob, name};
-use crate::index::tests::bed::until_stopped;
+use crate::index::bed::until_stopped;
 use crate::protocol::{is_settled, rely};
 
 /// What is known to last may have been made so with the record still pending; then the byte that is set

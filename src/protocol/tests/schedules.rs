@@ -5,7 +5,7 @@
 use super::check::check;
 use super::play::{Deed, Op, Op::*};
 use super::world::{FIRST, World, Writer};
-use crate::index::tests::bed::until_stopped;
+use crate::index::bed::until_stopped;
 use crate::sync::explorer::Explorer;
 use std::sync::{Arc, Mutex};
 

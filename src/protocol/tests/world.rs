@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::format::word::{Location, Word, WordKind};
 use crate::id::Key;
 use crate::index::Index;
-use crate::index::tests::bed::{Bed, Participant, key_at};
+use crate::index::bed::{Bed, Participant, key_at};
 use crate::protocol::{Fate, Pair, PairLog, RecordLog, RefLog, Shared, rely};
 use crate::sync::{HeapWords, Words};
 use std::sync::Arc;
