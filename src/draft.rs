@@ -16,6 +16,7 @@ use crate::put_large::{Layout, Written};
 use crate::refs::Refs;
 use crate::stream::{Body, Hashed, hash_in_place};
 use crate::sync::epoch::pin;
+use crate::units::MIB;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -49,6 +50,9 @@ pub struct Draft {
     /// The fork generation that it was made in: a child has no part in it.
     fork: u64,
 }
+
+/// Mappings of this length and above are taken down by another thread.
+const ASIDE_BYTES_MIN: u64 = 16 * MIB;
 
 /// 64 bytes, so that a small draft is aligned as a blob is.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
@@ -217,8 +221,23 @@ impl Draft {
 
     fn commit_named(mut self, naming: &Naming<'_>) -> Result<BlobId, CommitError> {
         match self.try_commit(naming) {
-            Ok(put) => Ok(put.id),
+            Ok(put) => {
+                self.unmap_aside();
+                Ok(put.id)
+            }
             Err(error) => Err(CommitError { draft: self.writable_again(), error }),
+        }
+    }
+
+    /// Leaves the unmapping of what was committed to the store's own threads: in small pages it takes as
+    /// long as hashing the same bytes by XXH3.
+    fn unmap_aside(&mut self) {
+        let place = std::mem::replace(&mut self.place, Place::Heap(Vec::new()));
+        if let Place::Segment { map, .. } = place
+            && map.len() >= ASIDE_BYTES_MIN
+            && let Some(pool) = self.engine.pool(&pin())
+        {
+            pool.spawn(move || drop(map));
         }
     }
 
