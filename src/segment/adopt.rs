@@ -1,8 +1,8 @@
 //! Taking up an open segment that nobody appends to: its process is idle, closed or dead.
 //!
 //! The lock is tried, never waited for: a stopped process still holds its own, and then its segment
-//! is left alone, as is one that this user may not write to. The tail is found by a walk from the last header that `control` hints at; the hint
-//! is believed only if a valid header stands there. Behind the last record whatever is not zero (a
+//! is left alone, as is one that this user may not write to. The tail is found by a walk from the last
+//! header that `control` hints at; the hint is believed only if a valid header stands there. Behind the last record whatever is not zero (a
 //! dead appender's payload, part of a footer) is passed over and never written again.
 #![forbid(unsafe_code)]
 
@@ -48,8 +48,9 @@ impl Appender {
             // What is not a file of the store is nobody's to append to.
             Ok(None) => return Ok(Adopted::Gone),
             Err(error) if error.is_damage() => return Ok(Adopted::Gone),
-            // Finished, or another user's.
-            Err(error) if error.kind() == ErrorKind::Permission => return Ok(Adopted::Busy),
+            Err(error) if error.kind() == ErrorKind::Permission => {
+                return unwritable(files, number);
+            }
             Err(error) => return Err(error),
         };
         if !file.try_lock(0, 1, LockKind::Exclusive)? {
@@ -78,6 +79,15 @@ impl Appender {
             len,
         ))))
     }
+}
+
+/// A segment that this user may not write to: finished, if it is sealed, or another user's.
+fn unwritable(files: &Files, number: u32) -> Result<Adopted<Box<Appender>>> {
+    let Ok(Some(file)) = files.open(number, Access::Read) else { return Ok(Adopted::Busy) };
+    let blocks = FileBlocks::new(&*file)?;
+    let is_sealed = is_sealed(&blocks, files, number);
+    blocks.check()?;
+    Ok(if is_sealed { Adopted::Gone } else { Adopted::Busy })
 }
 
 /// First byte behind every record.

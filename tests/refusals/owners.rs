@@ -152,3 +152,36 @@ fn a_hint_at_what_is_not_a_file_is_passed_over() {
     std::fs::rename(&kept, &open).expect("a file");
     goes_on(options().open(&path).expect("the store"), ledger);
 }
+
+#[test]
+fn hints_at_a_finished_segment_do_not_stay() {
+    if !is_root() || !rig::is_child("owners::hints_at_a_finished_segment_do_not_stay", "") {
+        return;
+    }
+    /// The words 64 to 319 of the control page (spec/FORMAT.md, section 7).
+    const HINTS: std::ops::Range<usize> = 64 * 8..320 * 8;
+    let place = place_for_nobody();
+    become_nobody();
+    let path = place.path().join("own/store");
+    let (store, mut ledger) = furnished(&path);
+    let lone = store.put(&rig::bytes(300 * KIB, 70)).expect("a put");
+    ledger.put(&rig::bytes(300 * KIB, 70));
+    store.sync().expect("a sync, which finishes what is sealed");
+    let sealed = store.stat(&lone).expect("an answer").expect("it is there").segment;
+    let file = rig::segment_file(&path, sealed);
+    let bits = std::fs::metadata(&file).expect("a file").permissions().mode();
+    assert_eq!(bits & 0o777, 0o400, "the segment of its own is finished");
+    drop(store);
+    // As if as many processes had died between sealing it and forgetting it.
+    let control = rig::run_dir(&path).join("control");
+    let hint = ((u64::from(sealed) << 24) + 1).to_le_bytes();
+    for at in HINTS.step_by(8) {
+        rig::patch(&control, at as u64, &hint);
+    }
+    let store = options().open(&path).expect("the store");
+    put(&store, &mut ledger, 1000, 90);
+    let page = std::fs::read(&control).expect("the page");
+    let left = page[HINTS].chunks(8).filter(|word| **word == hint).count();
+    assert_eq!(left, 0, "hints at a finished segment");
+    goes_on(store, ledger);
+}
