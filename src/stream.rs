@@ -1,25 +1,25 @@
 //! Bytes on their way into a segment, hashed as they pass.
 //!
-//! A large body is hashed by chunks on the store's own threads, each chunk in pieces small enough to
-//! stay in a core's cache between hashing and writing: the body is read from memory once.
+//! A large body is hashed by chunks on the store's own threads while the caller writes it.
 //!
 //! The digest is of the bytes stored. A `&[u8]` cannot change under us; bytes that others may write
-//! meanwhile ([`Racy`]) are copied out piece by piece, and the copy is what is hashed and written.
+//! meanwhile ([`Racy`]) are copied out in pieces small enough to stay in a core's cache, and the copy is
+//! what is hashed and written.
 #![forbid(unsafe_code)]
 
 use crate::disk::File;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hash::{ChunkDigest, ChunkHasher, blob_digest, digest};
+use crate::hash::{ChunkDigest, ChunkHasher, blob_digest, chunk_digest, digest};
 use crate::id::HashAlgorithm;
 use crate::sync::racy::Racy;
 use crate::units::{CHUNK_BYTES, KIB};
 use rayon::prelude::*;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Bytes between hashing and writing.
 const PIECE_BYTES: usize = 256 * KIB as usize;
-/// From here on a single chunk is hashed by one thread while another writes it.
-const SPLIT_BYTES_MIN: usize = 256 * KIB as usize;
+/// From here on a body is hashed by other threads while this one writes it.
+const BESIDE_BYTES_MIN: usize = 256 * KIB as usize;
 
 /// Where a body comes from.
 #[derive(Clone, Copy)]
@@ -84,62 +84,100 @@ pub fn write_body(
     algorithm: HashAlgorithm,
     pool: Pool<'_>,
 ) -> Result<Hashed> {
-    let chunk_bytes = CHUNK_BYTES as usize;
-    if body.len() <= chunk_bytes {
-        return write_sole_chunk(file, offset, body, algorithm, pool);
-    }
-    let one = |index: usize| {
-        let start = index * chunk_bytes;
-        let part = body.part(start..body.len().min(start + chunk_bytes));
-        let mut hasher = ChunkHasher::new(algorithm, index as u64);
-        part.pieces(|at, piece| {
-            hasher.update(piece);
-            file.write_at(piece, offset + (start + at) as u64)
-        })?;
-        Ok(hasher.finish_part())
-    };
-    let count = body.len().div_ceil(chunk_bytes);
-    let chunks: Vec<ChunkDigest> = match pool {
-        Some(pool) => pool.install(|| {
+    let count = body.len().div_ceil(CHUNK_BYTES as usize);
+    let chunks = match (body, pool) {
+        (Body::Fixed(bytes), Some(pool)) if bytes.len() >= BESIDE_BYTES_MIN => {
+            write_beside(file, offset, bytes, algorithm, pool)?
+        }
+        (Body::Racy(_), Some(pool)) if count > 1 => pool.install(|| {
+            let one = |index| write_chunk(file, offset, body, algorithm, index);
             (0..count).into_par_iter().with_max_len(1).map(one).collect::<Result<_>>()
         })?,
-        None => (0..count).map(one).collect::<Result<_>>()?,
+        _ => {
+            let one = |index| write_chunk(file, offset, body, algorithm, index);
+            (0..count.max(1)).map(one).collect::<Result<_>>()?
+        }
     };
-    let digest = blob_digest(algorithm, body.len() as u64, &chunks);
-    Ok(Hashed { digest, chunks })
+    Ok(hashed_of(algorithm, body.len(), chunks))
 }
 
-fn write_sole_chunk(
+/// Of chunks that were each hashed as one of several, or as the only one.
+fn hashed_of(algorithm: HashAlgorithm, len: usize, chunks: Vec<ChunkDigest>) -> Hashed {
+    match chunks[..] {
+        [sole] => Hashed { digest: sole.0, chunks: Vec::new() },
+        _ => Hashed { digest: blob_digest(algorithm, len as u64, &chunks), chunks },
+    }
+}
+
+/// The bytes of chunk `index` of a body of `len` bytes.
+fn chunk_range(index: usize, len: usize) -> std::ops::Range<usize> {
+    let start = index * CHUNK_BYTES as usize;
+    start..len.min(start + CHUNK_BYTES as usize)
+}
+
+/// Hashes and writes one chunk, piece by piece: the body is read from memory once.
+fn write_chunk(
     file: &dyn File,
     offset: u64,
     body: Body<'_>,
     algorithm: HashAlgorithm,
-    pool: Pool<'_>,
-) -> Result<Hashed> {
-    let digest = match (body, pool) {
-        (Body::Fixed(bytes), Some(pool)) if bytes.len() >= SPLIT_BYTES_MIN => {
-            let written = Mutex::new(Ok(()));
-            let digest = pool.in_place_scope(|scope| {
-                scope.spawn(|_| set(&written, file.write_at(bytes, offset)));
-                digest(algorithm, bytes)
-            });
-            written.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)?;
-            digest
-        }
-        _ => {
-            let mut hasher = ChunkHasher::new(algorithm, 0);
-            body.pieces(|at, piece| {
-                hasher.update(piece);
-                file.write_at(piece, offset + at as u64)
-            })?;
-            hasher.finish_sole()
-        }
-    };
-    Ok(Hashed { digest, chunks: Vec::new() })
+    index: usize,
+) -> Result<ChunkDigest> {
+    let range = chunk_range(index, body.len());
+    let mut hasher = ChunkHasher::new(algorithm, index as u64);
+    body.part(range.clone()).pieces(|at, piece| {
+        hasher.update(piece);
+        file.write_at(piece, offset + (range.start + at) as u64)
+    })?;
+    let is_sole = body.len() as u64 <= CHUNK_BYTES;
+    Ok(if is_sole { ChunkDigest(hasher.finish_sole()) } else { hasher.finish_part() })
 }
 
-fn set(slot: &Mutex<Result<()>>, result: Result<()>) {
-    *slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = result;
+/// The caller writes while the pool hashes, and takes part in the hashing when all is written: one file
+/// takes the bytes of one writer at a time, so a second one would only wait for its lock.
+fn write_beside(
+    file: &dyn File,
+    offset: u64,
+    bytes: &[u8],
+    algorithm: HashAlgorithm,
+    pool: &rayon::ThreadPool,
+) -> Result<Vec<ChunkDigest>> {
+    let count = bytes.len().div_ceil(CHUNK_BYTES as usize);
+    let chunks: Vec<OnceLock<ChunkDigest>> = (0..count).map(|_| OnceLock::new()).collect();
+    let next = Mutex::new(0..count);
+    let hash_the_next = || {
+        let Some(index) = locked(&next).next() else { return false };
+        let part = &bytes[chunk_range(index, bytes.len())];
+        let digest = match count {
+            1 => ChunkDigest(digest(algorithm, part)),
+            _ => chunk_digest(algorithm, index as u64, part),
+        };
+        chunks[index].set(digest).is_ok()
+    };
+    pool.in_place_scope(|scope| {
+        for _ in 1..pool.current_num_threads().max(2) {
+            scope.spawn(|_| while hash_the_next() {});
+        }
+        let mut pieces =
+            bytes.chunks(CHUNK_BYTES as usize).zip((offset..).step_by(CHUNK_BYTES as usize));
+        let written = pieces.try_for_each(|(piece, at)| file.write_at(piece, at));
+        match written {
+            Ok(()) => while hash_the_next() {},
+            // Nobody will want the rest.
+            Err(_) => *locked(&next) = count..count,
+        }
+        written
+    })?;
+    chunks.into_iter().map(|chunk| chunk.into_inner().ok_or_else(unhashed)).collect()
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cold]
+fn unhashed() -> Error {
+    Error::new(ErrorKind::Io, "a thread that hashes has ended before its work was done")
 }
 
 /// Hashes bytes that are in place already.
