@@ -49,6 +49,19 @@ pub struct Fresh {
     pub next_sequence: u64,
     /// Bytes in the segments.
     pub bytes: u64,
+    /// What had to be left out.
+    pub lost: Lost,
+}
+
+/// What a recovery had to leave out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Published records that were not whole.
+    pub records: u64,
+    /// Refs that were passed over, because a blob of theirs is not there.
+    pub refs: u64,
+    /// Files of segments that are damaged, or something else.
+    pub segments: u64,
 }
 
 #[cold]
@@ -84,6 +97,9 @@ impl Fresh {
         words[at::NEXT_SEGMENT_WORD] = u64::from(self.next_segment);
         words[at::SEQUENCE_WORD] = self.next_sequence;
         words[at::BYTES_APPENDED_WORD] = self.bytes;
+        words[at::LOST_RECORDS_WORD] = self.lost.records;
+        words[at::LOST_REFS_WORD] = self.lost.refs;
+        words[at::DAMAGED_SEGMENTS_WORD] = self.lost.segments;
         words
     }
 }
@@ -130,6 +146,15 @@ impl<W: Words> Control<W> {
     /// Size limit of the store in bytes; 0 none.
     pub fn limit(&self) -> u64 {
         self.page.load(at::LIMIT_WORD)
+    }
+
+    /// What the recovery that built the run had to leave out.
+    pub fn lost(&self) -> Lost {
+        Lost {
+            records: self.page.load(at::LOST_RECORDS_WORD),
+            refs: self.page.load(at::LOST_REFS_WORD),
+            segments: self.page.load(at::DAMAGED_SEGMENTS_WORD),
+        }
     }
 
     /// The root of the index.

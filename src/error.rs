@@ -131,7 +131,10 @@ impl Error {
         let mut error = Self::new(ErrorKind::Damaged, message);
         error.0.segment = Some(segment);
         error.0.offset = Some(offset);
-        error.advice("run `blobtool fsck` to see what is affected")
+        error.advice(
+            "bring the file back from a copy, or put again what is lost; `blobtool get --verify` tells \
+             of a blob whether it is whole",
+        )
     }
 
     pub(crate) fn expected(mut self, what: impl fmt::Display) -> Self {
@@ -252,7 +255,8 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "record header does not check (segment 7, offset 128): expected checksum 1, found \
-             checksum 2; run `blobtool fsck` to see what is affected"
+             checksum 2; bring the file back from a copy, or put again what is lost; `blobtool get \
+             --verify` tells of a blob whether it is whole"
         );
     }
 

@@ -109,8 +109,13 @@ impl ArrayHeader {
     /// Number of elements.
     ///
     /// # Errors
-    /// `InvalidInput` if there are 2^64 or more.
+    /// `InvalidInput` if there are 2^64 or more, or more than [`DIMENSIONS_MAX`] dimensions.
     pub fn element_count(&self) -> Result<u64> {
+        if self.shape.len() > DIMENSIONS_MAX {
+            return Err(Error::new(ErrorKind::InvalidInput, "an array of too many dimensions")
+                .expected(format!("at most {DIMENSIONS_MAX}"))
+                .found(self.shape.len()));
+        }
         dtype::product(&self.shape).ok_or_else(|| too_large(self))
     }
 

@@ -51,6 +51,14 @@ pub struct Stats {
     pub tombstones: u64,
     /// Bytes of live records, headers included.
     pub live_bytes: u64,
+    /// Records that the index names and that cannot be read.
+    pub damaged_records: u64,
+    /// Published records that were not whole when the index was last built (a crash, or damage).
+    pub lost_records: u64,
+    /// Refs that were passed over then, because a blob of theirs was not there.
+    pub lost_refs: u64,
+    /// Files of segments that were damaged then, or something else.
+    pub damaged_segments: u64,
     /// Segments.
     pub segments: u64,
     /// Bytes of the segment files.
@@ -181,6 +189,9 @@ impl Engine {
             limit: Some(self.run.control.limit()).filter(|&limit| limit != 0),
             free_bytes: self.disk().space()?.free,
             file_system: self.disk().file_system().to_owned(),
+            lost_records: self.run.control.lost().records,
+            lost_refs: self.run.control.lost().refs,
+            damaged_segments: self.run.control.lost().segments,
             ..Stats::default()
         };
         let index = self.index(guard);
@@ -190,6 +201,10 @@ impl Engine {
         let mut failed = Ok(());
         let _ = index.for_each(|_, word| match self.count(word, &mut stats, guard) {
             Ok(()) => ControlFlow::Continue(()),
+            Err(error) if error.is_damage() => {
+                stats.damaged_records += 1;
+                ControlFlow::Continue(())
+            }
             Err(error) => {
                 failed = Err(error);
                 ControlFlow::Break(())

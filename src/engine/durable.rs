@@ -333,6 +333,6 @@ impl Moving<'_> {
             .path(segment_path(self.segment))
             .expected("every record as it was written")
             .found(format!("{} records that are not", self.lost))
-            .advice("put them again; `blobtool fsck --deep` names them"))
+            .advice("put again what was put since the last sync"))
     }
 }

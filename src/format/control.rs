@@ -37,6 +37,12 @@ pub const CHANGE_WORD: usize = 32;
 pub const BYTES_APPENDED_WORD: usize = 40;
 /// Counter (a hint): segments whose fsync failed.
 pub const POISON_COUNT_WORD: usize = 41;
+/// What the recovery that built the run had to leave out: records that were not whole.
+pub const LOST_RECORDS_WORD: usize = 48;
+/// Refs that it passed over, because a blob of theirs is not there.
+pub const LOST_REFS_WORD: usize = 49;
+/// Files of segments that are damaged, or something else.
+pub const DAMAGED_SEGMENTS_WORD: usize = 50;
 /// Hints: location of the last header appended to each open segment, plus 1; 0 is a free slot.
 pub const OPEN_WORD: usize = 64;
 /// Number of the slots at [`OPEN_WORD`].

@@ -157,6 +157,8 @@ fn what_is_no_header_is_refused() {
     ] {
         refused(&with_text(&ok.replacen(from, to, 1)));
     }
+    let wide = ArrayHeader::new::<u8>(&[1; DIMENSIONS_MAX + 1]);
+    assert_eq!(wide.data_bytes().unwrap_err().kind(), ErrorKind::InvalidInput);
     let many = format!("({})", "1,".repeat(DIMENSIONS_MAX + 1));
     refused(&with_text(&ok.replacen("(1,)", &many, 1)));
     let deep = format!("{}{}", "[".repeat(60_000), "]".repeat(5_000));

@@ -94,7 +94,7 @@ mod tests {
         let (one, two) = items.split_at(items.len() / 2);
         let parted = |items: &[Item]| {
             let mut parts = Parts::default();
-            parts.extend(items.iter().copied());
+            items.iter().for_each(|&item| parts.push(item));
             parts
         };
         fold(&mut Gathered {

@@ -3,6 +3,7 @@
 
 use super::parts::{Item, Parts};
 use crate::blob::published_body;
+use crate::control::Lost;
 use crate::disk::Map;
 use crate::error::{ErrorKind, Result};
 use crate::format::record::{Header, Kind, SEQUENCE_MAX, State};
@@ -39,6 +40,8 @@ pub struct Gathered {
     pub segment_max: Option<u32>,
     /// Bytes of all segments.
     pub bytes: u64,
+    /// What had to be left out; its refs are told by the fold.
+    pub lost: Lost,
     /// Segments without a footer.
     pub unsealed: Vec<u32>,
 }
@@ -51,6 +54,8 @@ impl Gathered {
         self.sequence_max = self.sequence_max.max(other.sequence_max);
         self.segment_max = self.segment_max.max(other.segment_max);
         self.bytes += other.bytes;
+        self.lost.records += other.lost.records;
+        self.lost.segments += other.lost.segments;
         self
     }
 }
@@ -76,10 +81,14 @@ fn gather_one(files: &Files, number: u32, mut gathered: Gathered) -> Result<Gath
         Ok(Some(facts)) => facts,
         Ok(None) => return Ok(gathered),
         // It is another segment, or another store's: nothing in it is ours.
-        Err(error) if error.kind() == ErrorKind::Damaged => return Ok(gathered),
+        Err(error) if error.kind() == ErrorKind::Damaged => {
+            gathered.lost.segments += 1;
+            return Ok(gathered);
+        }
         Err(error) => return Err(error),
     };
     gathered.bytes += facts.map.len();
+    gathered.lost.segments += u64::from(!facts.is_head_whole);
     if !facts.is_sealed {
         gathered.unsealed.push(number);
     }
@@ -92,7 +101,10 @@ fn gather_one(files: &Files, number: u32, mut gathered: Gathered) -> Result<Gath
         }
         gathered.sequence_max = gathered.sequence_max.max(entry.sequence.get());
         if let Some(header) = entry.header().filter(|header| header.state == State::Published) {
-            parts.extend(reader.take(index, entry, &header, &mut gathered.reliances));
+            match reader.take(index, entry, &header, &mut gathered.reliances) {
+                Some(item) => parts.push(item),
+                None => gathered.lost.records += 1,
+            }
         }
     }
     gathered.items.push(parts);

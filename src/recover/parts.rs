@@ -39,12 +39,10 @@ pub fn part_of(key: Key) -> usize {
 }
 
 impl Parts {
-    /// Adds records.
+    /// Adds a record.
     #[inline]
-    pub fn extend(&mut self, items: impl IntoIterator<Item = Item>) {
-        for item in items {
-            self.0[part_of(item.key)].push(item);
-        }
+    pub fn push(&mut self, item: Item) {
+        self.0[part_of(item.key)].push(item);
     }
 
     /// The records of one part in all of these.

@@ -55,6 +55,7 @@ impl Source<'_> {
         pool.install(|| {
             let mut gathered = gather(self.files)?;
             let folded = fold(&mut gathered);
+            gathered.lost.refs = folded.buried.len() as u64;
             Ok((gathered, folded))
         })
     }
@@ -68,6 +69,7 @@ impl Source<'_> {
             next_segment: gathered.segment_max.map_or(0, |number| number + 1),
             next_sequence: gathered.sequence_max.max(1) + 1,
             bytes: gathered.bytes,
+            lost: gathered.lost,
         }
     }
 }

@@ -70,6 +70,8 @@ pub struct Facts {
     pub map: Arc<Map>,
     /// Its records, durable points left out, in order of their offsets.
     pub records: Vec<Entry>,
+    /// Whether its head is as it was written.
+    pub is_head_whole: bool,
     /// Whether it has a footer.
     pub is_sealed: bool,
     /// What stands below is proved to have been durable.
@@ -98,7 +100,7 @@ pub fn read_facts(files: &Files, number: u32) -> Result<Option<Facts>> {
     let durable = if is_head_whole { durable } else { 0 };
     let is_mapped = |entry: &Entry| entry.end(files.digest_bytes()).is_some_and(|e| e <= map.len());
     records.retain(is_mapped);
-    Ok(Some(Facts { number, map, records, is_sealed, durable }))
+    Ok(Some(Facts { number, map, records, is_head_whole, is_sealed, durable }))
 }
 
 /// The entries of a footer, or `None` if anything about them is wrong.

@@ -189,7 +189,7 @@ fn join_users(disk: &dyn Disk) -> Result<Arc<dyn File>> {
         }
         if start.elapsed() > USERS_PATIENCE {
             return Err(Error::new(ErrorKind::Busy, "somebody holds the store exclusively")
-                .advice("wait for `blobtool fsck --repair` to end, then open again"));
+                .advice("wait until it is done, then open again"));
         }
         std::thread::sleep(Duration::from_millis(2));
     }

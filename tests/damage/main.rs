@@ -17,3 +17,4 @@ mod pins;
 mod rig;
 mod run;
 mod scribbled;
+mod told;

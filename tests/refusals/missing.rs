@@ -57,7 +57,7 @@ fn hit(says: &[&str], damage: impl Fn(&Path)) {
 
 #[test]
 fn a_segment_that_is_missing() {
-    hit(&["is missing", "fsck"], |file| std::fs::remove_file(file).expect("a file"));
+    hit(&["is missing", "from a copy"], |file| std::fs::remove_file(file).expect("a file"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! n-th change. Under loom it can be slept on, without any time that runs out.
 #![forbid(unsafe_code)]
 
-use crate::control::{Adopted, Control, Fresh};
+use crate::control::{Adopted, Control, Fresh, Lost};
 use crate::error::Result;
 use crate::format::control as at;
 use crate::format::word::{Location, Root};
@@ -41,6 +41,7 @@ impl Shared {
             next_segment: 0,
             next_sequence: 1,
             bytes: 0,
+            lost: Lost::default(),
         };
         for (at, word) in fresh.words().into_iter().enumerate().filter(|(_, word)| *word != 0) {
             page.store(at, word);

@@ -200,9 +200,11 @@ impl Cli {
     pub fn open_to_read(&self) -> Outcome<Store> {
         let path = self.store_path()?;
         Store::open(path).or_else(|error| match error.kind() {
-            ErrorKind::FileSystemRefused | ErrorKind::ReadOnly | ErrorKind::Permission => {
-                Ok(Store::options().read_only(true).open(path)?)
-            }
+            // On a full disk the index is built in memory, if it has to be.
+            ErrorKind::FileSystemRefused
+            | ErrorKind::ReadOnly
+            | ErrorKind::Permission
+            | ErrorKind::NoSpace => Ok(Store::options().read_only(true).open(path)?),
             _ => Err(error.into()),
         })
     }

@@ -159,12 +159,17 @@ fn write_file(path: &Path, bytes: &[u8]) -> Outcome {
     }
     let parent = place.parent().filter(|dir| !dir.as_os_str().is_empty());
     let parent = parent.map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+    // What is new gets what the umask leaves; what is replaced keeps its mode.
+    let replaced = fs::metadata(&place).ok().map(|metadata| metadata.permissions());
     let mut beside = tempfile::Builder::new()
         .prefix(".blobtool-")
-        .permissions(Permissions::from_mode(0o666))
+        .permissions(Permissions::from_mode(if replaced.is_some() { 0o600 } else { 0o666 }))
         .tempfile_in(parent)
         .map_err(failed)?;
     let _unfinished = Unfinished::file(beside.path());
+    if let Some(replaced) = replaced {
+        beside.as_file().set_permissions(replaced).map_err(failed)?;
+    }
     write(beside.as_file_mut(), bytes, &label).map_err(failed)?;
     beside.persist(&place).map_err(|error| failed(error.error))?;
     Ok(())

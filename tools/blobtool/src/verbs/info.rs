@@ -23,6 +23,10 @@ struct Known {
     pins: u64,
     tombstones: u64,
     live_bytes: u64,
+    damaged_records: u64,
+    lost_records: u64,
+    lost_refs: u64,
+    damaged_segments: u64,
     segments: u64,
     segment_bytes: u64,
     free_bytes: u64,
@@ -52,6 +56,10 @@ fn known(path: &Path, stats: &Stats) -> Known {
         pins: stats.pins,
         tombstones: stats.tombstones,
         live_bytes: stats.live_bytes,
+        damaged_records: stats.damaged_records,
+        lost_records: stats.lost_records,
+        lost_refs: stats.lost_refs,
+        damaged_segments: stats.damaged_segments,
         segments: stats.segments,
         segment_bytes: stats.segment_bytes,
         free_bytes: stats.free_bytes,
@@ -78,6 +86,15 @@ fn table(path: &Path, stats: &Stats) -> String {
     row("segments", format!("{}, {}", segments.0, segments.1));
     let index = (stats.index_generation, grouped(stats.index_buckets), stats.index_bytes);
     row("index", format!("generation {}, {} buckets, {}", index.0, index.1, human_bytes(index.2)));
+    let lost = (stats.lost_records, stats.lost_refs, stats.damaged_segments);
+    if lost != (0, 0, 0) {
+        let lost = (grouped(lost.0), grouped(lost.1), grouped(lost.2));
+        let what = format!("{} records, {} names, {} segments damaged", lost.0, lost.1, lost.2);
+        row("lost", format!("{what}, when the index was last built"));
+    }
+    if stats.damaged_records > 0 {
+        row("damaged", format!("{} records", grouped(stats.damaged_records)));
+    }
     row("sequence", grouped(stats.sequence));
     row("limit", stats.limit.map_or_else(|| "none".into(), human_bytes));
     text

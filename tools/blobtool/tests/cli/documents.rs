@@ -58,6 +58,8 @@ fn info_tells_what_the_store_holds() {
         keys(document),
         [
             "blobs",
+            "damaged_records",
+            "damaged_segments",
             "file_system",
             "free_bytes",
             "hash",
@@ -66,6 +68,8 @@ fn info_tells_what_the_store_holds() {
             "index_generation",
             "limit",
             "live_bytes",
+            "lost_records",
+            "lost_refs",
             "path",
             "pins",
             "refs",

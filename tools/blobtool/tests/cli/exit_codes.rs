@@ -44,7 +44,7 @@ fn damage_is_5() {
     let id = tool.ok(["put".as_ref(), tool.file("f", &bytes).as_os_str()]);
     flip_payload(&tool, &bytes);
     let said = tool.fails(5, ["get", "--verify", &id]);
-    assert!(said.contains("segment") && said.contains("fsck"), "{said}");
+    assert!(said.contains("segment") && said.contains("put again"), "{said}");
 }
 
 #[test]
@@ -211,6 +211,23 @@ fn no_space_is_14_and_costs_nothing() {
     let lines = String::from_utf8(ran.out).unwrap();
     assert_eq!(lines, "14\n14\n1\n0\n2\n", "{}", ran.err);
     assert!(ran.err.contains("blobtool: big: "), "{}", ran.err);
+}
+
+#[test]
+fn what_is_on_a_full_disk_can_be_read_after_a_reboot() {
+    let tool = Tool::bare();
+    tool.file("small", "small");
+    if !can_mount(&tool) {
+        return;
+    }
+    // Without its run, as after a reboot; and a writer is told what is the matter.
+    let ran = tool.shell(
+        "unshare -m bash -c 'export DRYSTONE_STORE=/mnt/s
+            mount -t tmpfs -o size=4m none /mnt && \"$T\" init >&2
+            id=$(\"$T\" put small); rm -r /mnt/s/run/*; cat /dev/zero > /mnt/fill
+            \"$T\" ls | wc -l; \"$T\" get $id; echo; \"$T\" put small; echo $?'",
+    );
+    assert_eq!(String::from_utf8(ran.out).unwrap(), "1\nsmall\n14\n", "{}", ran.err);
 }
 
 #[test]

@@ -43,6 +43,18 @@ fn a_file_appears_complete_or_not_at_all() {
 }
 
 #[test]
+fn a_file_that_is_replaced_keeps_its_mode() {
+    let tool = Tool::new();
+    tool.file("f", "content");
+    let id = tool.ok(["put", "f"]);
+    tool.file("private", "");
+    fs::set_permissions(tool.at("private"), PermissionsExt::from_mode(0o600)).unwrap();
+    tool.ok(["get", &id, "-o", "private"]);
+    assert_eq!(fs::metadata(tool.at("private")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read(tool.at("private")).unwrap(), b"content");
+}
+
+#[test]
 fn an_output_that_is_a_link_or_a_device_is_written_through() {
     let tool = Tool::new();
     tool.file("f", "content");
