@@ -6,9 +6,11 @@ use crate::disk::Disk;
 use crate::engine::{Durability, Settings, Verify, default_threads};
 use crate::error::Result;
 use crate::id::HashAlgorithm;
-
 use std::path::Path;
 use std::sync::Arc;
+
+/// More threads than this only cost their start.
+const THREADS_MAX: usize = 256;
 
 /// How a store is opened; see [`Store::options`].
 #[derive(Clone, Debug)]
@@ -87,9 +89,9 @@ impl Options {
         self
     }
 
-    /// Threads that hash large blobs; by default what the process may run on, four at most.
+    /// Threads that hash large blobs, 256 at most; by default what the process may run on, up to four.
     pub fn threads(mut self, threads: usize) -> Self {
-        self.settings.threads = threads.max(1);
+        self.settings.threads = threads.clamp(1, THREADS_MAX);
         self
     }
 
