@@ -156,16 +156,13 @@ fn clippy(place: &Place) -> io::Result<Outcome> {
     check(place, "clippy", &mut cargo)
 }
 
-/// The other engines take long to build, and have no tests here; clippy checks them.
-const ALL_BUT_PEERS: [&str; 3] = ["--workspace", "--exclude", "peers"];
-
 fn tests(place: &Place) -> io::Result<Outcome> {
     let mut cargo = place.cargo();
     if system::has_program("cargo-nextest") {
-        cargo.args(["nextest", "run", "--no-fail-fast", "--color", "never"]).args(ALL_BUT_PEERS);
+        cargo.args(["nextest", "run", "--workspace", "--no-fail-fast", "--color", "never"]);
         cargo.args(["--status-level", "fail", "--final-status-level", "fail"]);
     } else {
-        cargo.args(["test", "--lib", "--bins", "--tests", "--no-fail-fast"]).args(ALL_BUT_PEERS);
+        cargo.args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
     }
     count(place, "tests", &mut cargo)
 }
