@@ -71,7 +71,10 @@ impl Engine {
         Err(Error::new(ErrorKind::NoSpace, "the size limit of the store is reached")
             .expected(format!("at most {limit} bytes"))
             .found(format!("{used} bytes, and {bytes} to come"))
-            .advice("open the store with a higher limit after a reboot, or after removing its directory `run` while nobody uses it: a limit holds as long as the run"))
+            .advice(
+                "open the store with a higher limit after a reboot, or after removing its directory \
+                 `run` while nobody uses it: a limit holds as long as the run",
+            ))
     }
 
     /// One attempt; `None` if the blob was there, and gone when it was to be named.
