@@ -229,7 +229,7 @@ impl Store {
         self.read_into_with(id, offset, buffer, &GetOptions::new())
     }
 
-    /// The same, with options: [`Verify::Touched`] verifies the chunks that the bytes lie in, whatever
+    /// The same, with options: [`Verify::Touched`](crate::Verify::Touched) verifies the chunks that the bytes lie in, whatever
     /// the length of the blob.
     ///
     /// # Errors
