@@ -229,8 +229,8 @@ impl Store {
         self.read_into_with(id, offset, buffer, &GetOptions::new())
     }
 
-    /// The same, with options: [`Verify::Touched`](crate::Verify::Touched) verifies the chunks that the bytes lie in, whatever
-    /// the length of the blob.
+    /// The same, with options: [`Verify::Touched`](crate::Verify::Touched) verifies the chunks that the
+    /// bytes lie in, whatever the length of the blob.
     ///
     /// # Errors
     /// `Damaged` if a chunk is not what was stored.
