@@ -11,7 +11,7 @@
 
 use crate::disk::prefetch;
 use crate::error::{Error, ErrorKind, Result};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::machine::{AtomicU64, Ordering};
 use crate::units::STEP_BYTES;
 use zerocopy::FromZeros;
 

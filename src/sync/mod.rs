@@ -21,8 +21,8 @@ pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
-/// The machine's own atomics, under loom too: for memory that the kernel maps, and for statics that
-/// a fork handler touches. Loom can model neither.
+/// The machine's own atomics, under loom too: for memory that the kernel maps, or hands out
+/// zeroed, and for statics that a fork handler touches. Loom can model none of them.
 #[allow(clippy::disallowed_types)]
 pub(crate) mod machine {
     pub(crate) use std::sync::atomic::{
