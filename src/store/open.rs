@@ -128,8 +128,12 @@ fn read_superblock(disk: &dyn Disk) -> Result<Option<Superblock>> {
 }
 
 fn create(disk: &dyn Disk, options: &Options) -> Result<Superblock> {
-    let strangers: Vec<String> = disk.list("")?.into_iter().filter(|name| !is_ours(name)).collect();
-    if let Some(stranger) = strangers.first() {
+    let present = disk.list("")?;
+    if present.iter().any(|name| name == STORE_PATH) {
+        // Somebody else has been faster, since it was looked for.
+        return made_by_another(disk);
+    }
+    if let Some(stranger) = present.iter().find(|name| !is_ours(name)) {
         return Err(Error::new(ErrorKind::NotAStore, "the directory holds other files")
             .expected("an empty directory, or a store")
             .found(stranger)
@@ -151,7 +155,11 @@ fn create(disk: &dyn Disk, options: &Options) -> Result<Superblock> {
     if made {
         return Ok(superblock);
     }
-    // Somebody else was faster: theirs is the store.
+    made_by_another(disk)
+}
+
+/// Somebody else was faster: theirs is the store.
+fn made_by_another(disk: &dyn Disk) -> Result<Superblock> {
     read_superblock(disk)?.ok_or_else(|| not_a_store("its file STORE has just been removed"))
 }
 
