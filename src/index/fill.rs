@@ -14,8 +14,8 @@ use crate::id::Key;
 use crate::sync::Words;
 use std::ops::Range;
 
-/// Puts keys, none twice, into the stretch of buckets that holds all their homes, and adds to `left` those
-/// that it has no slot for: they are to be published when all stretches are full.
+/// Puts keys, none twice, into the stretch of buckets that holds all their homes, and adds to `left`
+/// those that it has no slot for: they are to be published when all stretches are full.
 pub fn fill<W: Words>(
     words: &W,
     log2: u32,

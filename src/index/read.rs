@@ -70,9 +70,9 @@ impl<T: Tables> Index<T> {
         self.attempt(|root| self.look(root, key))
     }
 
-    /// The live word of `key`, if one look at its home in the current table finds it; `None` says nothing. It is
-    /// what [`lookup`](Self::lookup) would have found at that moment: a word that is not frozen is not
-    /// in the next table yet.
+    /// The live word of `key`, if one look at its home in the current table finds it; `None` says
+    /// nothing. It is what [`lookup`](Self::lookup) would have found at that moment: a word that is not
+    /// frozen is not in the next table yet.
     #[inline]
     pub fn glance(&self, key: Key) -> Option<Word> {
         let root = self.tables.root_load();
