@@ -189,7 +189,7 @@ impl<W: Words> Control<W> {
     pub fn draw_sequences(&self, count: u64) -> u64 {
         let first = self.page.fetch_add(at::SEQUENCE_WORD, count);
         // What is counted on from it must not overflow, whatever somebody scribbles there meanwhile.
-        if cfg!(bug = "counter-unmasked") { first } else { first & SEQUENCE_MAX }
+        if bug!("counter-unmasked") { first } else { first & SEQUENCE_MAX }
     }
 
     /// Refuses a counter that is not where the draws of this run can have moved it.
@@ -201,7 +201,7 @@ impl<W: Words> Control<W> {
         let (first, next) = (self.page.load(at::FIRST_SEQUENCE_WORD), self.sequence());
         let is_possible =
             first > 0 && next.checked_sub(first).is_some_and(|drawn| drawn < DRAWN_MAX);
-        if is_possible || cfg!(bug = "counter-believed") {
+        if is_possible || bug!("counter-believed") {
             return Ok(());
         }
         Err(garbled_counter(first, next))
@@ -254,7 +254,7 @@ impl<W: Words> Control<W> {
                 continue;
             }
             let attempted = attempt(last)?;
-            let is_poisoned = self.is_poisoned(last.segment()) && !cfg!(bug = "poison-asked-once");
+            let is_poisoned = self.is_poisoned(last.segment()) && !bug!("poison-asked-once");
             match attempted {
                 Adopted::Taken(taken) if !is_poisoned => return Ok(Some((slot, taken))),
                 Adopted::Gone => self.forget_open(slot, last.segment()),
@@ -285,7 +285,7 @@ impl<W: Words> Control<W> {
             return;
         }
         let is_its = Location::from_bits(value - 1).segment() == segment;
-        if is_its || cfg!(bug = "slot-of-another") {
+        if is_its || bug!("slot-of-another") {
             let _ = self.page.compare_exchange(at::OPEN_WORD + slot, value, 0);
         }
     }
@@ -297,14 +297,14 @@ impl<W: Words> Control<W> {
     pub fn poison(&self, segment: u32) -> bool {
         let value = u64::from(segment) + 1;
         // Counted first: who dies in between has made others look into the list, and hidden nothing.
-        if !cfg!(bug = "poison-counted-last") {
+        if !bug!("poison-counted-last") {
             self.page.fetch_add(at::POISON_COUNT_WORD, 1);
         }
         let noted = (at::POISON_WORD..at::POISON_WORD + at::POISON_SLOTS).any(|word| {
             let met = self.page.compare_exchange(word, 0, value);
             met.is_ok() || met == Err(value)
         });
-        if cfg!(bug = "poison-counted-last") {
+        if bug!("poison-counted-last") {
             self.page.fetch_add(at::POISON_COUNT_WORD, 1);
         }
         noted
@@ -335,11 +335,11 @@ impl<W: Futex> Control<W> {
     pub fn announce_change(&self) {
         if self.page.fetch_add(at::CHANGE_WORD, 2) & 1 == 1 {
             // Before the waking: behind it, the bit is that of somebody who has come since.
-            if !cfg!(bug = "wake-before-clear") {
+            if !bug!("wake-before-clear") {
                 self.page.fetch_and(at::CHANGE_WORD, !1);
             }
             self.page.futex_wake_all(at::CHANGE_WORD);
-            if cfg!(bug = "wake-before-clear") {
+            if bug!("wake-before-clear") {
                 self.page.fetch_and(at::CHANGE_WORD, !1);
             }
         }

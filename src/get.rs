@@ -64,7 +64,7 @@ impl Engine {
 
     fn verify(&self, found: &Found<'_>, bytes: &[u8], guard: &Guard) -> Result<()> {
         let hashed = hash_in_place(bytes, self.superblock.hash, self.pool(guard)).digest;
-        if hashed == found.header.digest || cfg!(bug = "verified-blindly") {
+        if hashed == found.header.digest || bug!("verified-blindly") {
             return Ok(());
         }
         let (segment, offset) = (found.location.segment(), found.location.offset());

@@ -18,6 +18,9 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", target_endian = "little")))]
 compile_error!("drystone needs 64-bit little-endian Linux (kernel 4.18 or later)");
 
+#[macro_use]
+mod bug;
+
 mod blob;
 mod clock;
 mod control;

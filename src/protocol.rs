@@ -156,11 +156,11 @@ pub fn put<L: PairLog>(log: &mut L, pairs: &mut [Pair]) -> Result<()> {
         return Ok(());
     }
     let first = log.draw(2 * pairs.len() as u64);
-    if cfg!(bug = "number-before-load") {
+    if bug!("number-before-load") {
         look_again(log, pairs)?;
     }
     log.append(first, pairs)?;
-    if cfg!(bug = "state-before-exchange") {
+    if bug!("state-before-exchange") {
         pairs.iter_mut().for_each(|pair| pair.fate = Fate::Named(0));
         log.publish(pairs)?;
         pairs.iter_mut().for_each(|pair| pair.fate = Fate::Void);
@@ -200,7 +200,7 @@ pub fn set<L: RefLog>(log: &mut L, name: Key) -> Result<Named> {
         if let Some(missing) = peek(log, &mut held)? {
             return Ok(Named::Missing(missing));
         }
-        let acquitted_early = cfg!(bug = "ref-after-blob").then(|| acquit(log, &held));
+        let acquitted_early = bug!("ref-after-blob").then(|| acquit(log, &held));
         let sequence = log.draw(1);
         let word = log.append(sequence, &held)?;
         match acquitted_early.unwrap_or_else(|| acquit(log, &held))? {
@@ -247,7 +247,7 @@ fn acquit<L: RefLog>(log: &L, held: &[u64]) -> Result<Acquitted> {
             return Ok(Acquitted::Missing(at));
         }
         let found = rely(log, key, word)?;
-        let is_other = found != Some(held) && !cfg!(bug = "no-second-ref");
+        let is_other = found != Some(held) && !bug!("no-second-ref");
         if found.is_none() || is_other {
             return Ok(Acquitted::Changed);
         }
@@ -271,7 +271,7 @@ pub fn remove<L: RecordLog>(
             continue;
         }
         let sequence = log.draw(1);
-        if cfg!(bug = "tomb-number-before-load") {
+        if bug!("tomb-number-before-load") {
             seen = log.index().lookup(key)?;
         }
         let word = log.append(sequence, &[])?;
@@ -289,7 +289,7 @@ pub fn remove<L: RecordLog>(
 /// on, start over.
 pub fn rely<S: Shared>(shared: &S, key: Key, word: Word) -> Result<Option<u64>> {
     let Some(number) = shared.vouch(key, word)? else { return Ok(None) };
-    if !shared.is_synced() || cfg!(bug = "no-second-look") {
+    if !shared.is_synced() || bug!("no-second-look") {
         return Ok(Some(number));
     }
     // What is known to last was made so with the bytes of the records that were named then. A record

@@ -51,7 +51,7 @@ pub fn stamp(uuid: &[u8; 16], tag: &str) -> [u64; 4] {
 
 /// The tag of the runs of this boot and place.
 pub fn tag(identity: &Identity) -> String {
-    let inode = if cfg!(bug = "tag-without-place") { 0 } else { identity.inode };
+    let inode = if bug!("tag-without-place") { 0 } else { identity.inode };
     let text = format!("{}/{}/{inode}", identity.boot, identity.device);
     format!("{:032x}", xxh3_128(text.as_bytes()))
 }

@@ -8,6 +8,8 @@
 mod citations;
 #[path = "tidy/layers.rs"]
 mod layers;
+#[path = "tidy/planted.rs"]
+mod planted;
 #[path = "tidy/rules.rs"]
 mod rules;
 #[path = "tidy/safety.rs"]
@@ -124,4 +126,11 @@ fn the_sections_that_are_cited_exist() {
     }
     let heads = |name: &str| fs::read_to_string(root().join(name)).ok();
     demand_none(texts.iter().flat_map(|text| citations::check(text, &heads)).collect());
+}
+
+#[test]
+fn each_planted_bug_has_its_test_and_each_line_its_bug() {
+    let table = fs::read_to_string(root().join("tests/canaries.txt")).expect("the table");
+    let table = Source::prose("tests/canaries.txt", table);
+    demand_none(planted::check(&sources(&["src"]), &table));
 }

@@ -294,7 +294,7 @@ impl Disk for RealDisk {
             | OFlag::O_CLOEXEC
             | OFlag::O_NONBLOCK
             | OFlag::O_NOCTTY
-            | if cfg!(bug = "links-followed") { OFlag::empty() } else { OFlag::O_NOFOLLOW };
+            | if bug!("links-followed") { OFlag::empty() } else { OFlag::O_NOFOLLOW };
         let fd = match retry(|| openat(&folder, name, flags, Mode::empty())) {
             Ok(fd) => fd,
             Err(Errno::ENOENT) => return Ok(None),

@@ -213,7 +213,7 @@ impl<T: Tables> Index<T> {
     #[inline]
     fn table(&self, root: Root, generation: u32, log2: u32) -> Step<Table<'_, T::Words>> {
         let accept = |words: &T::Words| {
-            let same = self.tables.root_load() == root || cfg!(bug = "no-root-check");
+            let same = self.tables.root_load() == root || bug!("no-root-check");
             Ok(same && checked_log2(words, self.tables.stamp(), generation)? == log2)
         };
         let words = self.tables.open(generation, accept)?.ok_or(Stop::StartOver)?;

@@ -156,7 +156,7 @@ impl<T: Tables> Index<T> {
     /// file of that name, whoever linked it, is then the current table.
     fn has_passed(&self, generation: u32) -> bool {
         let now = self.tables.root_load().generation();
-        now > generation || cfg!(bug = "loser-unlinks") && now >= generation
+        now > generation || bug!("loser-unlinks") && now >= generation
     }
 
     /// The size of the table that has the next generation's name, whoever made it; `None` if the root
@@ -174,7 +174,7 @@ impl<T: Tables> Index<T> {
 impl<T: Tables> Growth<'_, T> {
     /// What every mutator does before it looks at the next table.
     pub fn assist(&self, key: Key) -> Step<()> {
-        if !cfg!(bug = "no-path-help") {
+        if !bug!("no-path-help") {
             self.help_path(key)?;
         }
         let equal = self.next.log2() == self.current.log2();
@@ -200,7 +200,7 @@ impl<T: Tables> Growth<'_, T> {
         if self.current.is_migrated(bucket) {
             return Ok(());
         }
-        if cfg!(bug = "migrated-early") {
+        if bug!("migrated-early") {
             self.current.set_migrated(bucket);
         }
         let mut claimed = 0;
@@ -228,7 +228,7 @@ impl<T: Tables> Growth<'_, T> {
         };
         match self.next.words().compare_exchange(at, Word::NONE.0, word.0) {
             Err(found) if Word(found).has(Word::FROZEN) => Err(Stop::StartOver),
-            Err(found) if cfg!(bug = "copy-over-tomb") && Word(found).kind() == WordKind::Tomb => {
+            Err(found) if bug!("copy-over-tomb") && Word(found).kind() == WordKind::Tomb => {
                 let _ = self.next.words().compare_exchange(at, found, word.0);
                 Ok(new)
             }
@@ -261,7 +261,7 @@ impl<T: Tables> Growth<'_, T> {
     /// Sees to it that the buckets after `low` are moved, says so, and flips the root behind the last.
     fn verify(&self, low: usize) -> Step<usize> {
         let end = (low + VERIFIED).min(self.current.buckets());
-        if !cfg!(bug = "low-unverified") {
+        if !bug!("low-unverified") {
             (low..end).try_for_each(|bucket| self.help(bucket))?;
         }
         if low < end {

@@ -99,7 +99,7 @@ impl<T: Tables> Index<T> {
         let (generation, epoch) = (root.generation(), epoch(root));
         let next = || Step::Ok(sight(self.next(root)?, generation.wrapping_add(1), epoch, key));
         let current = || Step::Ok(sight(self.current(root)?, generation, epoch, key));
-        let seen = if cfg!(bug = "current-first") {
+        let seen = if bug!("current-first") {
             current()?.map_or_else(next, |seen| Ok(Some(seen)))?
         } else {
             next()?.map_or_else(current, |seen| Ok(Some(seen)))?
@@ -147,7 +147,7 @@ impl<T: Tables> Index<T> {
 fn sight<W: Words>(table: Table<'_, W>, generation: u32, epoch: u32, key: Key) -> Option<Seen> {
     let Find::At(at) = table.find(key) else { return None };
     let raw = Word(table.words().load(at));
-    let dropped = is_dropped(raw) && !cfg!(bug = "frozen-dead");
+    let dropped = is_dropped(raw) && !bug!("frozen-dead");
     let seen = || Seen::at(raw.thawed(), at, generation, epoch);
     (raw.kind() != WordKind::None && !dropped).then(seen)
 }

@@ -291,7 +291,7 @@ impl<'t, W: Words> Table<'t, W> {
     pub fn freeze(self, bucket: usize, slot: usize) -> Option<(Key, Word)> {
         let at = self.key0_at(bucket, slot);
         let mut hi = self.words.load(at);
-        if hi == EMPTY && !cfg!(bug = "no-seal") {
+        if hi == EMPTY && !bug!("no-seal") {
             hi = self.words.compare_exchange(at, EMPTY, SEALED).map_or_else(|hi| hi, |_| SEALED);
         }
         if hi <= SEALED {

@@ -61,7 +61,7 @@ impl<T: Tables> Index<T> {
     ) -> Step<Result<(), Seen>> {
         let target = self.target(root, key)?;
         let found_none = expected.word == Word::NONE;
-        if found_none && expected.epoch != target.generation && !cfg!(bug = "none-recurs") {
+        if found_none && expected.epoch != target.generation && !bug!("none-recurs") {
             return Ok(Err(target.seen(key)?));
         }
         let place = if found_none { self.claim(&target, key)? } else { target.find(key)? };
@@ -92,7 +92,7 @@ impl<T: Tables> Index<T> {
         while matches!(seen.word.kind(), WordKind::Live | WordKind::Tomb) {
             let changed = Word(seen.word.0 & !clear | set);
             let after = Seen { word: changed, ..seen };
-            if cfg!(bug = "flag-skip") && changed == seen.word {
+            if bug!("flag-skip") && changed == seen.word {
                 return Ok(after);
             }
             match target.exchange(seen.at, seen.word, changed)? {
@@ -165,7 +165,7 @@ impl<W: Words> Target<'_, W> {
     fn exchange(&self, at: usize, from: Word, to: Word) -> Step<Result<(), Seen>> {
         match self.table.words().compare_exchange(at, from.0, to.0) {
             Ok(_) => Ok(Ok(())),
-            Err(found) if cfg!(bug = "cas-frozen") && found == from.0 | Word::FROZEN => {
+            Err(found) if bug!("cas-frozen") && found == from.0 | Word::FROZEN => {
                 self.table.words().compare_exchange(at, found, to.0 | Word::FROZEN).ok();
                 Ok(Ok(()))
             }

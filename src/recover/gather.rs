@@ -95,7 +95,7 @@ fn gather_one(files: &Files, number: u32, mut gathered: Gathered) -> Result<Gath
     let mut parts = gathered.items.pop().unwrap_or_default();
     let reader = Reader { files, facts: &facts };
     for (index, entry) in facts.records.iter().enumerate() {
-        if entry.sequence.get() > SEQUENCE_MAX && !cfg!(bug = "number-believed") {
+        if entry.sequence.get() > SEQUENCE_MAX && !bug!("number-believed") {
             // Forged: nothing that comes later could have a higher number.
             continue;
         }

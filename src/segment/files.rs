@@ -81,13 +81,13 @@ impl Files {
     pub fn is_head_whole(&self, file: &dyn File, segment: u32) -> Result<bool> {
         match self.head_fault(file, segment)? {
             None => Ok(true),
-            Some(fault) if fault.is_garbled && !cfg!(bug = "head-hides") => Ok(false),
+            Some(fault) if fault.is_garbled && !bug!("head-hides") => Ok(false),
             Some(fault) => Err(fault.error),
         }
     }
 
     fn head_fault(&self, file: &dyn File, segment: u32) -> Result<Option<HeadFault>> {
-        if cfg!(bug = "head-unread") {
+        if bug!("head-unread") {
             return Ok(None);
         }
         let mut head = Head::new_zeroed();
@@ -124,7 +124,7 @@ pub fn map_all(file: &dyn File) -> Result<Map> {
         match file.map(len, Access::Read) {
             Err(error) if error.kind() == ErrorKind::Damaged => {
                 let now = file.len()?;
-                if now >= len || cfg!(bug = "mapped-once") {
+                if now >= len || bug!("mapped-once") {
                     return Err(error);
                 }
                 len = now;

@@ -59,7 +59,7 @@ impl<B: Blocks> Iterator for Scan<'_, B> {
                 return Some(found);
             }
             self.at += STEP_BYTES;
-            if cfg!(bug = "walk-gives-up") && self.blocks.block(self.at) != Some([0; 64]) {
+            if bug!("walk-gives-up") && self.blocks.block(self.at) != Some([0; 64]) {
                 return None;
             }
         }

@@ -255,7 +255,7 @@ fn shared_run(
 /// the control page, its counter, and the tables that its root names, their headers and lengths.
 fn attach(disk: &Arc<dyn Disk>, tag: &str, uuid: &[u8; 16], access: Access) -> Result<Option<Run>> {
     let Some(run) = Run::attach(disk, tag, uuid, access)? else { return Ok(None) };
-    if !cfg!(bug = "run-unchecked") {
+    if !bug!("run-unchecked") {
         run.control.check_counter()?;
         Index::new(run.tables(&pin())).stats()?;
     }

@@ -1,26 +1,31 @@
-//! Canaries: each line of `tests/canaries.txt` names a bug that the code can be built with
-//! (`cfg(bug = "...")`) and the test that must then fail.
+//! Canaries: each line of `tests/canaries.txt` names a bug that is planted in the code as `bug!("...")`
+//! and the test that must then fail.
 //!
-//! Only the project's own crate is built again for each bug: the flag goes in through a wrapper
-//! around the compiler that cargo uses for workspace members, so that the dependencies stay, which
-//! are those that the tests and loom are built with. Only the program that holds the test is built,
-//! and only that test runs.
+//! The test programs are built once with all bugs in them (`cfg(bug)`), and once more under loom; the
+//! environment variable `DRYSTONE_BUG` then says which bug a process has. Only the project's own crate
+//! is built anew: the flag goes in through a wrapper around the compiler that cargo uses for workspace
+//! members, so that the dependencies stay, which are those that the tests and loom are built with.
 
 use crate::outcome::Outcome;
 use crate::place::Place;
 use crate::run::{Ran, capture, capture_for};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// A planted bug that hangs its test has not made it fail.
 const TIME_MAX: Duration = Duration::from_secs(600);
+/// Most tests keep one core busy.
+const AT_A_TIME: usize = 2;
 
 /// With what the bug is to be found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Build {
     Std,
     Loom,
@@ -36,15 +41,45 @@ struct Canary {
     test: String,
 }
 
-/// Plants every bug and looks at its test.
-pub fn run_table(place: &Place, table: &str) -> io::Result<Outcome> {
-    let canaries = match parse(table) {
+/// The suite.
+pub fn run(place: &Place) -> io::Result<Outcome> {
+    run_named(place, &[])
+}
+
+/// Plants these bugs, or all, one after the other, and looks at their tests.
+pub fn run_named(place: &Place, names: &[String]) -> io::Result<Outcome> {
+    let table = fs::read_to_string(place.root().join("tests/canaries.txt"))?;
+    let mut canaries = match parse(&table) {
         Ok(canaries) => canaries,
         Err(why) => return Ok(Outcome::failed(format!("tests/canaries.txt: {why}"))),
     };
+    if let Some(name) = names.iter().find(|name| canaries.iter().all(|c| c.bug != **name)) {
+        return Ok(Outcome::failed(format!("tests/canaries.txt has no line for {name}")));
+    }
+    canaries.retain(|canary| names.is_empty() || names.contains(&canary.bug));
+    if canaries.is_empty() {
+        return Ok(Outcome::failed("tests/canaries.txt names no bug"));
+    }
+    let begin = Instant::now();
+    let mut programs = Programs::new();
+    for build in [Build::Std, Build::Loom] {
+        programs.extend(build_programs(place, build, &canaries)?);
+    }
+    let built = begin.elapsed();
+    let verdicts = look_at_all(place, &programs, &canaries)?;
+    let mut outcome = sum_up(&canaries, verdicts);
+    let (caught, planted) = (outcome.counts.passed, canaries.len());
+    let (build, all) = (built.as_secs_f64(), begin.elapsed().as_secs_f64());
+    outcome.extent.push(format!(
+        "{caught} caught of {planted} planted bugs in {all:.0} s, of which {build:.0} s built"
+    ));
+    Ok(outcome)
+}
+
+fn sum_up(canaries: &[Canary], verdicts: Vec<Verdict>) -> Outcome {
     let mut outcome = Outcome::default();
-    for canary in &canaries {
-        match look_at(place, canary)? {
+    for (canary, verdict) in canaries.iter().zip(verdicts) {
+        match verdict {
             Ok(()) => outcome.counts.passed += 1,
             Err((why, output)) => {
                 outcome.counts.failed += 1;
@@ -53,15 +88,7 @@ pub fn run_table(place: &Place, table: &str) -> io::Result<Outcome> {
             }
         }
     }
-    if canaries.is_empty() {
-        return Ok(Outcome::failed("tests/canaries.txt names no bug"));
-    }
-    Ok(outcome)
-}
-
-/// The suite.
-pub fn run(place: &Place) -> io::Result<Outcome> {
-    run_table(place, &fs::read_to_string(place.root().join("tests/canaries.txt"))?)
+    outcome
 }
 
 fn parse(table: &str) -> Result<Vec<Canary>, String> {
@@ -97,16 +124,55 @@ fn parse_line(line: &str) -> Option<Canary> {
 
 type Verdict = Result<(), (String, String)>;
 
-fn look_at(place: &Place, canary: &Canary) -> io::Result<Verdict> {
-    let built = capture(place, "canary-build", &mut build_command(place, canary)?)?;
-    let programs = executables(&built.output);
-    let [program] = programs.as_slice() else {
-        let said = built.output.lines().filter(|line| !line.starts_with("{\"reason\""));
-        return Ok(Err(("it does not build".into(), said.collect::<Vec<_>>().join("\n"))));
+/// The test programs by build and name, or what the compiler said instead.
+type Programs = BTreeMap<(Build, String), Result<PathBuf, String>>;
+
+/// The library's unit tests go by its name.
+const LIBRARY: &str = "drystone";
+
+impl Canary {
+    fn program(&self) -> (Build, String) {
+        (self.build, self.target.clone().unwrap_or_else(|| LIBRARY.into()))
+    }
+}
+
+/// Looks at all canaries, a few at a time.
+fn look_at_all(
+    place: &Place,
+    programs: &Programs,
+    canaries: &[Canary],
+) -> io::Result<Vec<Verdict>> {
+    let next = Mutex::new(canaries.iter().enumerate());
+    let take = || next.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        let mut seen = Vec::new();
+        while let Some((at, canary)) = take() {
+            seen.push((at, look_at(place, &programs[&canary.program()], canary)?));
+        }
+        Ok(seen)
+    };
+    let mut seen = thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_A_TIME).map(|_| scope.spawn(work)).collect();
+        let ended = workers.into_iter().map(|w| w.join().expect("a worker does not panic"));
+        ended.collect::<io::Result<Vec<Vec<(usize, Verdict)>>>>().map(|seen| seen.concat())
+    })?;
+    seen.sort_by_key(|(at, _)| *at);
+    Ok(seen.into_iter().map(|(_, verdict)| verdict).collect())
+}
+
+fn look_at(
+    place: &Place,
+    program: &Result<PathBuf, String>,
+    canary: &Canary,
+) -> io::Result<Verdict> {
+    let program = match program {
+        Ok(program) => program,
+        Err(said) => return Ok(Err(("it does not build".into(), said.clone()))),
     };
     let mut test = place.command(program);
-    test.args(["--exact", &canary.test, "--nocapture"]);
-    Ok(judge(&canary.test, capture_for(place, "canary", &mut test, TIME_MAX)?))
+    test.args(["--exact", &canary.test, "--nocapture"]).env("DRYSTONE_BUG", &canary.bug);
+    let log = format!("canary-{}", canary.bug);
+    Ok(judge(&canary.test, capture_for(place, &log, &mut test, TIME_MAX)?))
 }
 
 /// A canary is caught if its one test ran and did not pass.
@@ -122,45 +188,72 @@ fn judge(test: &str, ran: Ran) -> Verdict {
     Err((why, ran.output))
 }
 
-fn build_command(place: &Place, canary: &Canary) -> io::Result<Command> {
-    let mut cargo = match canary.build {
+/// Builds the programs that these canaries need of one build.
+fn build_programs(place: &Place, build: Build, canaries: &[Canary]) -> io::Result<Programs> {
+    let of_build = canaries.iter().map(Canary::program).filter(|(of, _)| *of == build);
+    let names: BTreeSet<String> = of_build.map(|(_, name)| name).collect();
+    if names.is_empty() {
+        return Ok(Programs::new());
+    }
+    let built = capture(place, "canary-build", &mut build_command(place, build, &names)?)?;
+    let mut found: BTreeMap<_, _> = executables(&built.output).into_iter().collect();
+    let said: Vec<_> = built.output.lines().filter(|line| !line.starts_with('{')).collect();
+    let program = |name: String| {
+        let path = found.remove(&name).ok_or_else(|| said.join("\n"));
+        ((build, name), path)
+    };
+    Ok(names.into_iter().map(program).collect())
+}
+
+fn build_command(place: &Place, build: Build, names: &BTreeSet<String>) -> io::Result<Command> {
+    let mut cargo = match build {
         Build::Loom => place.cargo_with_flags("loom", "--cfg loom"),
         Build::Std => place.cargo(),
     };
-    let wrapper = write_wrapper(&place.target("canaries"), &canary.bug)?;
-    cargo.env("RUSTC_WORKSPACE_WRAPPER", wrapper);
-    cargo.args(["test", "--no-run", "--message-format", "json-render-diagnostics"]);
-    cargo.args(["--package", "drystone"]);
-    if canary.build == Build::Loom {
+    cargo.env("RUSTC_WORKSPACE_WRAPPER", write_wrapper(&place.target("canaries"))?);
+    cargo.args([
+        "test",
+        "--no-run",
+        "--message-format",
+        "json-render-diagnostics",
+        "--package",
+        "drystone",
+    ]);
+    if build == Build::Loom {
         cargo.arg("--release");
     }
-    match &canary.target {
-        Some(target) => cargo.args(["--test", target]),
-        None => cargo.arg("--lib"),
-    };
+    for name in names {
+        match name.as_str() {
+            LIBRARY => cargo.arg("--lib"),
+            test => cargo.args(["--test", test]),
+        };
+    }
     Ok(cargo)
 }
 
-/// A program that calls the compiler with the bug planted. Its path is part of what cargo tells
-/// builds apart by, so each bug has one of its own. It saves what only costs time: who looks for the
-/// cause builds anew.
-fn write_wrapper(dir: &Path, bug: &str) -> io::Result<PathBuf> {
+/// A program that calls the compiler with the bugs planted. Its path is part of what cargo tells builds
+/// apart by. It saves what only costs time: who looks for the cause builds anew.
+fn write_wrapper(dir: &Path) -> io::Result<PathBuf> {
     fs::create_dir_all(dir)?;
-    let path = dir.join(format!("rustc-with-{bug}"));
-    let saving = "-C debuginfo=0 -C opt-level=1";
-    let script = format!("#!/bin/sh\nexec \"$@\" --cfg 'bug=\"{bug}\"' {saving}\n");
-    if fs::read_to_string(&path).ok().as_deref() != Some(script.as_str()) {
+    let path = dir.join("rustc-with-bugs");
+    let script = "#!/bin/sh\nexec \"$@\" --cfg bug -C debuginfo=0 -C opt-level=1\n";
+    if fs::read_to_string(&path).ok().as_deref() != Some(script) {
         fs::write(&path, script)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
     }
     Ok(path)
 }
 
-/// The test programs that cargo says it built.
-fn executables(messages: &str) -> Vec<PathBuf> {
+/// The names and paths of the test programs that cargo says it built.
+fn executables(messages: &str) -> Vec<(String, PathBuf)> {
+    let quoted = |text: &str, key: &str| {
+        let (_, rest) = text.split_once(key)?;
+        Some(rest.split_once('"')?.0.to_string())
+    };
     let of = |line: &str| {
-        let (_, rest) = line.split_once("\"executable\":\"")?;
-        Some(PathBuf::from(rest.split_once('"')?.0))
+        let path = quoted(line, "\"executable\":\"")?;
+        let (_, target) = line.split_once("\"target\":{")?;
+        Some((quoted(target, "\"name\":\"")?, path.into()))
     };
     messages.lines().filter_map(of).collect()
 }
@@ -203,7 +296,21 @@ mod tests {
     #[test]
     fn test_programs_are_found_in_what_cargo_prints() {
         let messages = "{\"reason\":\"compiler-artifact\",\"executable\":null}\n\
-                        {\"executable\":\"/t/debug/deps/drystone-1\",\"fresh\":false}\n";
-        assert_eq!(executables(messages), [PathBuf::from("/t/debug/deps/drystone-1")]);
+                        {\"target\":{\"kind\":[\"lib\"],\"name\":\"drystone\"},\
+                        \"executable\":\"/t/debug/deps/drystone-1\",\"fresh\":false}\n";
+        let found = [("drystone".to_string(), PathBuf::from("/t/debug/deps/drystone-1"))];
+        assert_eq!(executables(messages), found);
+    }
+
+    #[test]
+    fn each_canary_has_its_own_verdict() {
+        let canaries = parse("a\tstd\tx\nb\tstd\ty\n").unwrap();
+        let verdicts = vec![Ok(()), Err(("y passes".to_string(), "said".to_string()))];
+        let outcome = sum_up(&canaries, verdicts);
+        assert_eq!((outcome.counts.passed, outcome.counts.failed), (1, 1));
+        assert_eq!(
+            (outcome.notes, outcome.output),
+            (vec!["b: y passes".into()], "== b\nsaid\n".into())
+        );
     }
 }

@@ -80,21 +80,28 @@ pub fn run(place: &Place, suites: &[&Suite]) -> ExitCode {
     for line in system::prepare(place) {
         println!("!! {line}");
     }
-    let mut rows = Vec::new();
-    for suite in suites {
-        let begin = Instant::now();
-        let outcome = (suite.run)(place)
-            .unwrap_or_else(|error| Outcome::failed(format!("cannot be run: {error}")));
-        let row = Row { name: suite.name, outcome, time: begin.elapsed() };
-        print_row(&row);
-        if row.outcome.counts.failed > 0 {
-            println!("---- output of {} ----", row.name);
-            println!("{}", without_successes(&row.outcome.output));
-            println!("---- end of {} ----", row.name);
-        }
-        rows.push(row);
-    }
+    let rows: Vec<Row> =
+        suites.iter().map(|suite| run_row(suite.name, || (suite.run)(place))).collect();
     close(&rows)
+}
+
+/// Runs one suite in a way of its own.
+pub fn run_one(name: &'static str, suite: impl FnOnce() -> io::Result<Outcome>) -> ExitCode {
+    close(&[run_row(name, suite)])
+}
+
+fn run_row(name: &'static str, suite: impl FnOnce() -> io::Result<Outcome>) -> Row {
+    let begin = Instant::now();
+    let outcome =
+        suite().unwrap_or_else(|error| Outcome::failed(format!("cannot be run: {error}")));
+    let row = Row { name, outcome, time: begin.elapsed() };
+    print_row(&row);
+    if row.outcome.counts.failed > 0 {
+        println!("---- output of {} ----", row.name);
+        println!("{}", without_successes(&row.outcome.output));
+        println!("---- end of {} ----", row.name);
+    }
+    row
 }
 
 /// The table and the closing line.

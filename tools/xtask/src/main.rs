@@ -20,7 +20,7 @@ The chores of Drystone, one word each.
     cargo xtask test [--quick]       run every check; the last line is `N passed, N failed`
     cargo xtask test SUITE...        run some of them
     cargo xtask loom                 model-check the shared-memory protocols
-    cargo xtask canaries             plant each known bug and see that its test fails
+    cargo xtask canaries [BUG...]    plant each known bug, or these, and see that its test fails
     cargo xtask bench                measure everything beside its peers; rewrites benches/RESULTS.md
     cargo xtask bench ROW...         measure some of it (a wrong word prints the rows and options)
     cargo xtask bench micro [ARGS]   single calls (arguments go to criterion)
@@ -48,11 +48,15 @@ fn main() -> ExitCode {
         "demo" => demo(&place, &rest),
         _ if asks_for_help => help(),
         "test" => test(&place, &rest),
-        "loom" | "canaries" if rest.is_empty() => checks::run(&place, &[checks::named(&word)]),
+        "loom" if rest.is_empty() => checks::run(&place, &[checks::named(&word)]),
+        "canaries" => {
+            let names: Vec<_> = rest.iter().map(|name| name.to_string_lossy().into()).collect();
+            checks::run_one("canaries", || canaries::run_named(&place, &names))
+        }
         "bench" => bench(&place, &rest),
         "help" | "--help" | "-h" => help(),
         "" => usage("say what to do"),
-        "loom" | "canaries" => usage(&format!("{word} takes no arguments")),
+        "loom" => usage(&format!("{word} takes no arguments")),
         _ => usage(&format!("there is no chore {word:?}")),
     }
 }
