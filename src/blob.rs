@@ -71,6 +71,22 @@ pub(crate) fn published_body<'m>(map: &'m Map, offset: u64, header: &Header) -> 
     unsafe { map.slice(offset.checked_add(64)?, header.body_len) }
 }
 
+/// All of a published record behind its header: body, chunk digests and what fills the step up; `None` if
+/// the mapping does not reach its end.
+pub(crate) fn published_rest<'m>(
+    map: &'m Map,
+    offset: u64,
+    header: &Header,
+    bytes: u64,
+) -> Option<&'m [u8]> {
+    if header.state != State::Published {
+        return None;
+    }
+    // SAFETY: as in `Found::bytes`: a published record was named by the index, so all of it is written
+    // and stays. `slice` checks the bounds, and the slice borrows the mapping.
+    unsafe { map.slice(offset.checked_add(64)?, bytes.checked_sub(64)?) }
+}
+
 /// The bytes of a blob: a view of the store's mapping, which nothing copies and nothing changes.
 ///
 /// It stays valid until it is dropped, whatever happens to the blob or the store meanwhile. Cloning

@@ -17,6 +17,9 @@ use std::time::Duration;
 /// More sequence numbers than one run can draw: ten millions a second make as many in fourteen years.
 const DRAWN_MAX: u64 = 1 << 52;
 
+/// Attempts to take unlinked bytes off a counter that others move.
+const UNCOUNT_ATTEMPTS: u32 = 1000;
+
 /// The control page of a run.
 #[derive(Debug)]
 pub struct Control<W = Map> {
@@ -167,6 +170,20 @@ impl<W: Words> Control<W> {
     pub fn root_cas(&self, current: Root, new: Root) -> Result<Root, Root> {
         let moved = self.page.compare_exchange(at::ROOT_WORD, current.0, new.0);
         moved.map(Root).map_err(Root)
+    }
+
+    /// Tells that segments have been unlinked: `bytes` of records.
+    pub fn announce_unlinks(&self, bytes: u64) {
+        self.page.fetch_add(at::UNLINK_EPOCH_WORD, 1);
+        let mut appended = self.bytes_appended();
+        // A hint: it does not come to rest only while others append.
+        for _ in 0..UNCOUNT_ATTEMPTS {
+            let left = appended.saturating_sub(bytes);
+            match self.page.compare_exchange(at::BYTES_APPENDED_WORD, appended, left) {
+                Ok(_) => return,
+                Err(met) => appended = met,
+            }
+        }
     }
 
     /// Moves when segments have been unlinked.

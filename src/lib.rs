@@ -23,6 +23,8 @@ mod bug;
 
 mod blob;
 mod clock;
+mod collect;
+mod compact;
 mod control;
 #[doc(hidden)]
 pub mod disk;
@@ -61,6 +63,7 @@ mod walk;
 mod whole;
 
 pub use blob::Blob;
+pub use compact::{CompactOptions, CompactProgress, CompactReport};
 pub use draft::{CommitError, Draft};
 pub use engine::{Durability, Verify};
 pub use entry::{Entry, SetOptions, Value, Version};

@@ -285,6 +285,17 @@ pub fn remove<L: RecordLog>(
     Err(restless())
 }
 
+/// Publishes a tombstone in the place of exactly the record that was seen; `false` if it has changed.
+pub fn remove_seen<L: RecordLog>(log: &mut L, key: Key, seen: Word) -> Result<bool> {
+    let sequence = log.draw(1);
+    let word = log.append(sequence, &[])?;
+    let is_removed = log.index().publish(key, Seen::exactly(seen), word)?.is_ok();
+    if is_removed {
+        log.publish()?;
+    }
+    Ok(is_removed)
+}
+
 /// Relies on the record that `word`, which was `key`'s, names; its number. `None`: the word has moved
 /// on, start over.
 pub fn rely<S: Shared>(shared: &S, key: Key, word: Word) -> Result<Option<u64>> {

@@ -202,6 +202,21 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Publishes a tombstone in the place of exactly the version that `word` names; `false` if it has
+    /// changed.
+    pub fn remove_version(
+        &self,
+        appender: &mut Appender,
+        guard: &Guard,
+        target: &Removal<'_>,
+        word: Word,
+    ) -> Result<bool> {
+        let view = View::new(self, guard, Durability::Buffered);
+        protocol::remove_seen(&mut Op::new(view, appender, target), target.key, word)
+    }
+}
+
 /// What a tombstone is for.
 pub struct Removal<'a> {
     kind: Kind,

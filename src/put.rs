@@ -72,8 +72,9 @@ impl Engine {
             .expected(format!("at most {limit} bytes"))
             .found(format!("{used} bytes, and {bytes} to come"))
             .advice(
-                "open the store with a higher limit after a reboot, or after removing its directory \
-                 `run` while nobody uses it: a limit holds as long as the run",
+                "remove what is not needed and compact the store; or open it with a higher limit after a \
+                 reboot, or after removing its directory `run` while nobody uses it: a limit holds as \
+                 long as the run",
             ))
     }
 

@@ -172,7 +172,7 @@ impl Engine {
             return Ok(false);
         }
         let removed =
-            self.with_appender(guard, removal.record_bytes(), durability, |appender| {
+            self.with_removal_appender(guard, removal.record_bytes(), durability, |appender| {
                 self.remove_key(appender, guard, removal, durability, is_visible)
             })?;
         self.run.control.announce_change();

@@ -231,6 +231,16 @@ impl Disk for FaultDisk {
         self.shared.enter(Call::Unlink)?;
         self.below.unlink(path)
     }
+    fn is_named(&self, file: &dyn File, path: &str) -> Result<bool> {
+        self.shared.enter(Call::Open)?;
+        let file: &FaultFile = file.as_any().downcast_ref().ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidInput,
+                "only a file that this disk has opened has its names",
+            )
+        })?;
+        self.below.is_named(&*file.below, path)
+    }
     fn rename(&self, from: &str, to: &str) -> Result<bool> {
         self.shared.enter(Call::Rename)?;
         self.below.rename(from, to)

@@ -17,8 +17,9 @@ use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, OFlag, fallocate, open};
 use nix::sys::stat::{Mode, fchmod, fstat};
 use nix::sys::statvfs::fstatvfs;
-use nix::sys::uio::{pread, pwrite};
+use nix::sys::uio::{pread, pwrite, pwritev};
 use nix::unistd::{fdatasync, ftruncate};
+use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
@@ -32,6 +33,9 @@ const LOCKED: u8 = 2;
 const MEMORY_STEP_BYTES: u64 = 4 * MIB;
 /// Bytes that are written at once where the kernel cannot allocate.
 const ZERO_STEP_BYTES: usize = 64 * KIB as usize;
+
+/// Most parts of one vectored write (IOV_MAX of Linux).
+const PARTS_MAX: usize = 1024;
 
 /// An open file.
 #[derive(Debug)]
@@ -163,6 +167,20 @@ impl RealFile {
     }
 }
 
+impl RealFile {
+    /// Writes what a short write of `parts` at `offset` has left.
+    fn write_rest(&self, parts: &[IoSlice<'_>], mut done: usize, offset: u64) -> Result<()> {
+        let mut at = offset;
+        for part in parts {
+            let skipped = done.min(part.len());
+            self.write_at(&part[skipped..], at + skipped as u64)?;
+            done -= skipped;
+            at += part.len() as u64;
+        }
+        Ok(())
+    }
+}
+
 /// The open flags of an access.
 pub fn flags_for(access: Access) -> OFlag {
     match access {
@@ -206,6 +224,22 @@ impl File for RealFile {
                 Ok(count) => done += count,
                 Err(errno) => return Err(self.fail("write", errno)),
             }
+        }
+        Ok(())
+    }
+
+    fn write_parts_at(&self, parts: &[IoSlice<'_>], offset: u64) -> Result<()> {
+        let (fd, mut at) = (self.fd()?, offset);
+        for parts in parts.chunks(PARTS_MAX) {
+            let bytes: usize = parts.iter().map(|part| part.len()).sum();
+            let done = match retry(|| pwritev(fd, parts, signed(at).unwrap_or(i64::MAX))) {
+                Ok(done) => done,
+                Err(errno) => return Err(self.fail("write", errno)),
+            };
+            if done < bytes {
+                self.write_rest(parts, done, at)?;
+            }
+            at += bytes as u64;
         }
         Ok(())
     }

@@ -27,6 +27,7 @@ pub(crate) use sys::prefetch;
 use crate::error::Result;
 use nix::errno::Errno;
 use std::fmt;
+use std::io::IoSlice;
 use std::sync::Arc;
 
 /// Calls again what a signal has interrupted.
@@ -99,6 +100,12 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn link(&self, file: &dyn File, path: &str) -> Result<bool>;
     /// Removes a name; `false` if there was none.
     fn unlink(&self, path: &str) -> Result<bool>;
+    /// Whether a path is the name of this very file. A disk that cannot tell files apart says whether
+    /// it is the name of any.
+    fn is_named(&self, file: &dyn File, path: &str) -> Result<bool> {
+        let _ = file;
+        Ok(self.open(path, Access::Read)?.is_some())
+    }
     /// Moves a file or directory; `false` if the target exists (and is not an empty directory).
     fn rename(&self, from: &str, to: &str) -> Result<bool>;
     /// Makes a directory, mode 0700; `false` if it exists.
@@ -129,6 +136,15 @@ pub trait File: Send + Sync + fmt::Debug {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize>;
     /// Writes all of `bytes` at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()>;
+    /// Writes all of `parts`, one behind the other, at `offset`.
+    fn write_parts_at(&self, parts: &[IoSlice<'_>], offset: u64) -> Result<()> {
+        let mut at = offset;
+        for part in parts {
+            self.write_at(part, at)?;
+            at += part.len() as u64;
+        }
+        Ok(())
+    }
     /// Makes the file at least `len` bytes long, and asks for the space from `from` on.
     fn reserve(&self, from: u64, len: u64, how: Reserve) -> Result<()>;
     /// Sets the length.

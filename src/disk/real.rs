@@ -342,6 +342,18 @@ impl Disk for RealDisk {
         self.remove(path, UnlinkatFlags::NoRemoveDir)
     }
 
+    fn is_named(&self, file: &dyn File, path: &str) -> Result<bool> {
+        let own = fstat(real_file(file)?.fd()?).map_err(|errno| self.fail("stat", path, errno))?;
+        let (Some(folder), name) = self.place(path)? else {
+            return Ok(false);
+        };
+        match retry(|| fstatat(&folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)) {
+            Ok(named) => Ok((named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(self.fail("stat", path, errno)),
+        }
+    }
+
     fn rename(&self, from: &str, to: &str) -> Result<bool> {
         let ((from_dir, from_name), (to_dir, to_name)) =
             (self.place_to_change(from)?, self.place_to_change(to)?);

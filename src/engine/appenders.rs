@@ -10,7 +10,9 @@
 #![forbid(unsafe_code)]
 
 use super::group::Group;
+use super::held_back::HeldBack;
 use super::lasting::Lasting;
+use super::quiet::Quiet;
 use crate::engine::{Durability, Engine};
 use crate::error::{ErrorKind, Result};
 use crate::segment::Appender;
@@ -29,6 +31,10 @@ pub struct Appenders {
     pub group: Group,
     /// What this process knows to be durable.
     pub lasting: Lasting,
+    /// Space for tombstones when there is no other.
+    pub held_back: HeldBack,
+    /// What it knows to hold nothing pending.
+    pub quiet: Quiet,
     /// The threads that hash large blobs.
     pub pool: OnceLock<Option<rayon::ThreadPool>>,
 }
@@ -124,12 +130,14 @@ impl Engine {
             self.seal(appender, guard, false)?;
         }
         self.run.check_present()?;
+        self.hold_back();
         Appender::create(&self.files, &self.run.control)
     }
 
     /// An appender of a segment without a name, for one large body.
     pub fn lone_appender(&self) -> Result<Appender> {
         self.run.check_present()?;
+        self.hold_back();
         Appender::create_unnamed(&self.files, &self.run.control)
     }
 

@@ -118,6 +118,18 @@ impl RefBody {
         bytes
     }
 
+    /// When the ref in these bytes expires (0 never), and the digests of the blobs that it names; `None`
+    /// if they are not a ref's body. Nothing else of it is looked at.
+    pub fn names(bytes: &[u8]) -> Option<(u64, &[RawNamed])> {
+        let (raw, rest) = RawRef::ref_from_prefix(bytes).ok()?;
+        if raw.total_bytes()? != bytes.len() {
+            return None;
+        }
+        let skipped = usize::from(raw.namespace_len.get()) + raw.key_len.get() as usize;
+        let blobs = rest.get(skipped..)?.get(..raw.blob_count.get() as usize * 40)?;
+        Some((raw.expires_ns.get(), <[RawNamed]>::ref_from_bytes(blobs).ok()?))
+    }
+
     /// The body in these bytes, or `None` if they are not one.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (raw, rest) = RawRef::ref_from_prefix(bytes).ok()?;

@@ -17,7 +17,7 @@ pub use access::{Index, Stats, Tables};
 pub use fill::{fill, stretch};
 pub use layout::{canonical, header, table_words};
 pub use read::Seen;
-pub use scan::Cursor;
+pub use scan::{Cursor, KeyRange};
 #[cfg(test)]
 pub use tests::bed;
 

@@ -22,6 +22,24 @@ use std::ops::ControlFlow;
 const BATCH_KEYS: usize = 64;
 const BATCH_BUCKETS: usize = 256;
 
+/// A stretch of the space of keys: those whose first half is in `first..=last`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyRange {
+    first: u64,
+    last: u64,
+}
+
+impl KeyRange {
+    /// The whole space, in `2^log2` parts of one size.
+    pub fn parts(log2: u32) -> impl Iterator<Item = Self> {
+        let size = u64::MAX >> log2;
+        (0..1u64 << log2).map(move |part| {
+            let first = part << (u64::BITS - log2).min(63);
+            Self { first, last: first + size }
+        })
+    }
+}
+
 /// Where a walk goes on: the first key not visited yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor(u64);
@@ -62,6 +80,28 @@ impl<T: Tables> Index<T> {
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Hands out the keys of a range that have a word all along, and their words, at least once, some at
+    /// a time, so that whoever takes them can ask for memory ahead.
+    ///
+    /// # Errors
+    /// Those of opening a table, and of `take`.
+    pub fn for_each_batch(
+        &self,
+        range: KeyRange,
+        mut take: impl FnMut(&[(Key, Word)]) -> Result<()>,
+    ) -> Result<()> {
+        let mut found = Vec::with_capacity(4 * BATCH_KEYS);
+        let mut cursor = Some(Cursor(range.first));
+        while let Some(from) = cursor.filter(|cursor| cursor.0 <= range.last) {
+            cursor = self.scan(from, &mut found)?;
+            // A bucket may reach across the ends of a range.
+            found.retain(|(key, _)| range.first <= key.hi && key.hi <= range.last);
+            take(&found)?;
+            found.clear();
+        }
+        Ok(())
     }
 
     fn scan_under(

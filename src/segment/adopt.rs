@@ -8,7 +8,7 @@
 
 use super::appender::Appender;
 use super::blocks::FileBlocks;
-use super::files::Files;
+use super::files::{Files, segment_path};
 use super::read::{is_sealed, record_at};
 use super::scan::Scan;
 use crate::control::{Adopted, Control};
@@ -56,7 +56,9 @@ impl Appender {
         if !file.try_lock(0, 1, LockKind::Exclusive)? {
             return Ok(Adopted::Busy);
         }
-        if files.check_head(&*file, number).is_err() {
+        // Whoever unlinks an open segment holds its lock until it is unlinked.
+        let is_there = files.disk.is_named(&*file, &segment_path(number))?;
+        if !is_there || files.check_head(&*file, number).is_err() {
             return Ok(Adopted::Gone);
         }
         // The length is read under the lock: nobody else changes it now.

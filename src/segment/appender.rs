@@ -153,6 +153,16 @@ impl Appender {
         end <= target.min(SEGMENT_BYTES_MAX) || self.tail == HEAD_BYTES
     }
 
+    /// Whether records of `bytes` fit into the space that the segment has already.
+    pub fn has_reserved(&self, bytes: u64) -> bool {
+        self.tail.saturating_add(bytes) <= self.reserved
+    }
+
+    /// Bytes of space that the segment has behind its tail.
+    pub fn reserved_bytes(&self) -> u64 {
+        self.reserved.saturating_sub(self.tail)
+    }
+
     /// The location of a header of this segment.
     pub fn location(&self, offset: u64) -> Result<Location> {
         Location::new(self.number, offset).ok_or_else(|| {

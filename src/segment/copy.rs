@@ -1,4 +1,4 @@
-//! Copying a record from one segment to another, number and all.
+//! Copying records from one segment to another, number and all.
 #![forbid(unsafe_code)]
 
 use super::appender::Appender;
@@ -8,12 +8,63 @@ use crate::control::Control;
 use crate::disk::Map;
 use crate::error::{Error, Result};
 use crate::format::record::{HEADER_BYTES, Header, STATE_OFFSET, State, header_offset};
-use crate::units::MIB;
+use crate::units::{MIB, PAGE_BYTES};
+use std::io::IoSlice;
 
 /// Bytes copied at a time.
 const PIECE_BYTES: u64 = MIB;
 
+/// A record to be copied: its header, with the state that the copy is to have, and all behind it.
+#[derive(Clone, Copy, Debug)]
+pub struct Original<'m> {
+    /// Its header.
+    pub header: Header,
+    /// Its bytes from the end of the header on.
+    pub rest: &'m [u8],
+}
+
+/// What stands between two records.
+static GAP: [u8; PAGE_BYTES as usize] = [0; PAGE_BYTES as usize];
+
 impl Appender {
+    /// Where a copy would stand behind `tail`, and where the next one may begin.
+    pub fn place_copy(tail: u64, header: &Header, bytes: u64) -> (u64, u64) {
+        // Cannot overflow: tails are file offsets, far below 2^63.
+        let offset = header_offset(tail, 1 << header.align_log2).unwrap_or(u64::MAX / 2);
+        (offset, offset.saturating_add(bytes))
+    }
+
+    /// Copies records behind the last one by one write, straight from where they are mapped; their
+    /// offsets here.
+    pub fn append_copies(
+        &mut self,
+        records: &[Original<'_>],
+        control: &Control,
+    ) -> Result<Vec<u64>> {
+        let (mut offsets, mut headers) = (Vec::new(), Vec::new());
+        let mut end = self.tail();
+        for record in records {
+            let bytes = HEADER_BYTES + record.rest.len() as u64;
+            let (offset, behind) = Self::place_copy(end, &record.header, bytes);
+            offsets.push(offset);
+            headers.push(record.header.encode(self.place(), offset));
+            end = behind;
+        }
+        let (mut parts, mut at) = (Vec::with_capacity(3 * records.len()), self.tail());
+        for ((record, header), offset) in records.iter().zip(&headers).zip(&offsets) {
+            if let Some(gap) = GAP.get(..(offset - at) as usize).filter(|gap| !gap.is_empty()) {
+                parts.push(IoSlice::new(gap));
+            }
+            parts.extend([IoSlice::new(header), IoSlice::new(record.rest)]);
+            at = offset + HEADER_BYTES + record.rest.len() as u64;
+        }
+        self.reserve_to(end)?;
+        self.file().write_parts_at(&parts, self.tail())?;
+        let last = offsets.last().map(|&offset| Placed { offset, bytes: end - offset });
+        self.advance(last.as_ref(), end, control);
+        Ok(offsets)
+    }
+
     /// Copies a record behind the last one, pending; its offset here.
     pub fn copy_record(&mut self, map: &Map, record: &Scanned, control: &Control) -> Result<u64> {
         let header = Header { state: State::Pending, ..record.header };

@@ -3,6 +3,7 @@
 
 use super::{GetOptions, Options, PutOptions, ReadGuard};
 use crate::blob::Blob;
+use crate::compact::{CompactOptions, CompactReport};
 use crate::draft::Draft;
 use crate::engine::{Durability, Engine};
 use crate::error::{Error, ErrorKind, Result};
@@ -310,6 +311,32 @@ impl Store {
     /// `SyncFailed` if the medium did not take it: it is appended elsewhere; try again.
     pub fn sync(&self) -> Result<()> {
         self.engine.sync(&pin())
+    }
+
+    /// Gives up every blob that no ref names, removes the refs that have expired, and gets the space of
+    /// all that is gone back from the segments: while others read and write, and whether or not they
+    /// stop or die. Views stay valid.
+    ///
+    /// Any process may call it at any time. One works at a time: to the others
+    /// [`CompactReport::busy`] says so.
+    ///
+    /// # Errors
+    /// `Damaged` if a ref cannot be read: nothing is given up then, for the blobs that it names are not
+    /// known (see `fsck`); `SyncFailed`; an error of the operating system. What was done until then
+    /// stays done.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = drystone::Store::create(dir.path().join("s"))?;
+    /// let id = store.put(&vec![7; 1 << 20])?;
+    /// store.unpin(&id)?;
+    /// let report = store.compact(&drystone::CompactOptions::new())?;
+    /// assert_eq!(report.collected_blobs, 1);
+    /// assert!(report.bytes_after < report.bytes_before);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn compact(&self, options: &CompactOptions) -> Result<CompactReport> {
+        self.engine.compact(options)
     }
 
     /// What the store holds, by a walk over the index.

@@ -10,6 +10,8 @@ pub struct Oracle {
     pub blobs: HashSet<usize>,
     pub pins: HashSet<usize>,
     pub refs: HashMap<usize, Bound>,
+    /// Blobs that a compaction has given up: a recovery may find them again.
+    pub given_up: HashSet<usize>,
 }
 
 /// What a ref is bound to.
@@ -23,8 +25,26 @@ pub struct Bound {
 
 impl Oracle {
     pub fn put(&mut self, blob: usize) {
-        self.blobs.insert(blob);
+        self.store(blob);
         self.pins.insert(blob);
+    }
+
+    /// A blob is there.
+    pub fn store(&mut self, blob: usize) {
+        self.blobs.insert(blob);
+        self.given_up.remove(&blob);
+    }
+
+    /// What nothing names goes, and the refs that have expired, which name nothing.
+    pub fn compact(&mut self) {
+        self.refs.retain(|_, bound| !bound.is_expired);
+        let mut named = self.pins.clone();
+        named.extend(self.refs.values().flat_map(|bound| &bound.names));
+        let given_up: Vec<usize> = self.blobs.difference(&named).copied().collect();
+        for blob in given_up {
+            self.blobs.remove(&blob);
+            self.given_up.insert(blob);
+        }
     }
 
     pub fn is_pinned(&self, blob: usize) -> bool {

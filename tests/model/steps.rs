@@ -60,6 +60,8 @@ pub enum Step {
     /// Puts so many blobs that nobody asks for, so that the index grows.
     Grow(usize),
     Sync,
+    /// Gives up what nothing names; all of it, or what is worth it.
+    Compact(bool),
     Reopen,
     Reboot,
     /// Everything is looked at, by this opening and by one that only reads.
@@ -112,6 +114,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => key().prop_map(GetRef),
         1 => (1..200usize).prop_map(Grow),
         1 => Just(Sync),
+        3 => any::<bool>().prop_map(Compact),
         2 => Just(Reopen),
         2 => Just(Reboot),
         2 => Just(Check),

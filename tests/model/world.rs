@@ -5,7 +5,8 @@ use crate::oracle::{Bound, Oracle};
 use crate::steps::{Case, Expected, KEYS, OPENINGS, SIZES, Step, To};
 use crate::support::{Scratch, another_boot, bytes};
 use drystone::{
-    Blob, BlobId, ErrorKind, Options, Refs, Result, SetOptions, Store, Value, Verify, Version,
+    Blob, BlobId, CompactOptions, ErrorKind, Options, Refs, Result, SetOptions, Store, Value,
+    Verify, Version,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
@@ -73,6 +74,9 @@ impl World {
         self.stores.clear();
         self.boot = another_boot();
         self.open_all();
+        let is_back = |blob: &usize| self.stores[0].contains(&self.ids[*blob]).unwrap();
+        let back: Vec<usize> = self.oracle.given_up.iter().copied().filter(is_back).collect();
+        back.into_iter().for_each(|blob| self.oracle.store(blob));
     }
 
     fn take(&mut self, opening: usize, step: &Step) {
@@ -128,6 +132,11 @@ impl World {
             Step::GetRef(key) => self.get_ref(&store, *key),
             Step::Grow(count) => self.grow(&store, *count),
             Step::Sync => store.sync().unwrap(),
+            Step::Compact(all) => {
+                let report = store.compact(&CompactOptions::new().all(*all)).unwrap();
+                assert!(report.complete && !report.busy, "{report:?}");
+                self.oracle.compact();
+            }
             Step::Reopen => {
                 self.stores[opening] = self.scratch.open(self.options());
             }
@@ -223,7 +232,7 @@ impl World {
             let is_there = store.contains(&self.ids[*blob]).unwrap();
             assert!(is_there >= self.oracle.blobs.contains(blob));
             if is_there {
-                self.oracle.blobs.insert(*blob);
+                self.oracle.store(*blob);
             }
         }
     }
@@ -245,7 +254,7 @@ impl World {
         before.push(version);
         let value = match to {
             To::Long(blob) => {
-                self.oracle.blobs.insert(*blob);
+                self.oracle.store(*blob);
                 self.ids[*blob].into()
             }
             _ => self.value(to),
@@ -274,14 +283,23 @@ impl World {
     fn check(&self, opening: usize) {
         let reader = self.scratch.open(self.options().read_only(true));
         let alone = Store::options().read_only(true).boot_id(another_boot());
-        for store in [&self.stores[opening], &reader, &self.scratch.open(alone)] {
+        let alone = self.scratch.open(alone);
+        let given_up = &self.oracle.given_up;
+        for (store, is_recovered) in
+            [(&self.stores[opening], false), (&reader, false), (&alone, true)]
+        {
+            let mut back = 0;
             for (blob, id) in self.ids.iter().enumerate() {
+                if is_recovered && given_up.contains(&blob) {
+                    back += usize::from(store.contains(id).unwrap());
+                    continue;
+                }
                 self.compare(blob, store.get(id).unwrap().as_deref());
                 let pinned = store.stat(id).unwrap().is_some_and(|stat| stat.pinned);
                 assert_eq!(pinned, self.oracle.is_pinned(blob), "blob {blob}");
             }
             (0..KEYS).for_each(|key| self.get_ref(store, key));
-            assert_eq!(store.blobs().count(), self.oracle.blobs.len() + self.grown);
+            assert_eq!(store.blobs().count(), self.oracle.blobs.len() + self.grown + back);
             let walked: BTreeMap<Vec<u8>, Version> = refs(store)
                 .iter()
                 .map(|entry| entry.map(|entry| (entry.key, entry.version)).unwrap())

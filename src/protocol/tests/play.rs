@@ -1,9 +1,12 @@
 //! What participants do with the blob and the ref, as the store's operations do it.
 #![forbid(unsafe_code)]
 
-use super::world::{Kind, Writer, blob, name, pin};
+use super::world::{Kind, Record, Writer, blob, name, pin};
+use crate::collect::{Roots, acquit_in_flight, condemn, sweep, walk};
+use crate::error::Result;
 use crate::format::word::{Word, WordKind};
 use crate::id::Key;
+use crate::index::KeyRange;
 use crate::protocol::{Fate, Named, Pair, put, remove, set};
 
 /// An operation.
@@ -89,18 +92,32 @@ fn put_blob(writer: &mut Writer, name: Key) -> Outcome {
     panic!("the blob is removed again and again");
 }
 
-/// Condemns the blob, acquits it if a ref that is being set or is set names it, and else gives it up.
+/// Collects as the store does.
 fn collect(collector: &mut Writer) -> Outcome {
-    let index = &collector.index;
-    index.update_flags(blob(), Word::CONDEMNED, 0).unwrap();
-    let is_in_flight = collector.refs_in_log().any(|record| !record.is_published);
-    let is_live = |key| index.lookup(key).unwrap().word.is_live();
-    if is_in_flight || is_live(name()) || is_live(pin()) {
-        index.update_flags(blob(), 0, Word::CONDEMNED).unwrap();
-    }
-    let seen = index.lookup(blob()).unwrap();
-    if seen.word.kind() == WordKind::Live && seen.word.has(Word::CONDEMNED) {
-        let _ = index.publish(blob(), seen, seen.word.dead()).unwrap();
+    let (index, collector) = (&collector.index, &*collector);
+    for range in KeyRange::parts(0) {
+        condemn(index, range).unwrap();
+        acquit_in_flight(index, collector).unwrap();
+        walk(index, range, collector).unwrap();
+        sweep(index, range, false, |_, _| {}).unwrap();
     }
     Outcome::Collected
+}
+
+impl Roots for Writer {
+    fn in_flight(&self, named: &mut Vec<Key>) -> Result<()> {
+        let is_void = |record: &Record| {
+            let word = self.index.lookup(record.key()).unwrap().word;
+            let is_there = matches!(word.kind(), WordKind::Live | WordKind::Tomb);
+            is_there && self.world.record(word).number >= record.number
+        };
+        let pending = self.refs_in_log().filter(|record| !record.is_published);
+        named.extend(pending.filter(|record| !is_void(record)).map(|_| blob()));
+        Ok(())
+    }
+
+    fn named(&self, refs: &[(Key, Word)], named: &mut Vec<Key>) -> Result<()> {
+        named.extend(refs.iter().map(|_| blob()));
+        Ok(())
+    }
 }

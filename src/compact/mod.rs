@@ -1,0 +1,14 @@
+//! Compaction: the space of what nothing names comes back, while others read and write
+//! (spec/CONCURRENCY.md, "The compactor").
+#![forbid(unsafe_code)]
+
+mod compact;
+mod options;
+mod pace;
+mod rewrite;
+mod seal;
+mod tombs;
+mod unlink;
+mod victims;
+
+pub use options::{CompactOptions, CompactProgress, CompactReport};

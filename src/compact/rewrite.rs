@@ -1,0 +1,176 @@
+//! Writing the live records of a segment anew: copied with their numbers, then their words moved.
+//!
+//! I1  A copy is made of a record that the index named after the segment was sealed, and is written
+//!     `published`: the record was named, and two published records of one number are equal.
+//! I2  A word is moved from exactly the old place to the new one, whatever its flags; if it names
+//!     something else by now, the copy is garbage of its segment.
+//! I3  A tombstone does not go while any segment holds another record of its key, copies too
+//!     (tombs.rs): so a copy that lost its word's exchange never brings a key back.
+//!
+//! Death: copies that nobody names, equal to what they are copies of.
+#![forbid(unsafe_code)]
+
+use super::pace::Pace;
+use super::victims::{Live, Victim};
+use crate::blob::published_rest;
+use crate::engine::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::record::{Header, State};
+use crate::format::word::Location;
+use crate::protocol::relocate;
+use crate::segment::{Appender, Original, Spare};
+use crate::sync::epoch::Guard;
+use crate::units::{MIB, PAGE_BYTES};
+
+/// Records of one write, and bytes, if it is not one record that has more.
+const BATCH_RECORDS_MAX: usize = 320;
+const BATCH_BYTES_MAX: u64 = 8 * MIB;
+
+/// Where the copies go, and what has been copied.
+pub struct Rewriter<'a> {
+    engine: &'a Engine,
+    target: Option<Target>,
+    /// How fast it may go.
+    pub pace: Pace,
+    /// Records copied.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+struct Target {
+    appender: Appender,
+    /// There is no more space than what it has.
+    is_spare: bool,
+}
+
+impl Target {
+    /// How many of these records one write takes; 0 if not even the first has room.
+    fn takes(&self, live: &[Live], segment_target: u64) -> usize {
+        let start = self.appender.tail();
+        let (mut end, mut count) = (start, 0);
+        for record in live.iter().take(BATCH_RECORDS_MAX) {
+            let (_, behind) = Appender::place_copy(end, &record.header, record.bytes);
+            let has_room = if self.is_spare {
+                behind - start <= self.appender.reserved_bytes()
+            } else {
+                self.appender.fits(behind - start, segment_target)
+            };
+            if !has_room || count > 0 && behind - start > BATCH_BYTES_MAX {
+                break;
+            }
+            (end, count) = (behind, count + 1);
+        }
+        count
+    }
+}
+
+impl<'a> Rewriter<'a> {
+    pub fn new(engine: &'a Engine, pace: Pace) -> Self {
+        Self { engine, target: None, pace, records: 0, bytes: 0 }
+    }
+
+    /// Copies what is live in a victim and moves the words to it.
+    ///
+    /// # Errors
+    /// `NoSpace`: what has been copied until then has been moved.
+    pub fn rewrite(&mut self, victim: &Victim, guard: &Guard) -> Result<()> {
+        let mut rest = &victim.live[..];
+        while !rest.is_empty() {
+            let (target, count) = self.target_for(rest, guard)?;
+            let (now, later) = rest.split_at(count);
+            self.copy(target, victim, now, guard)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// A target, and how many of these records it takes.
+    fn target_for(&mut self, live: &[Live], guard: &Guard) -> Result<(Target, usize)> {
+        let segment_target = self.engine.segment_target();
+        if let Some(target) = self.target.take() {
+            match target.takes(live, segment_target) {
+                0 if target.is_spare => {
+                    self.target = Some(target);
+                    return Err(no_space());
+                }
+                0 => self.engine.seal(target.appender, guard, false)?,
+                count => return Ok((target, count)),
+            }
+        }
+        let appender = Appender::create(&self.engine.files, &self.engine.run.control)?;
+        let target = Target { appender, is_spare: false };
+        let count = target.takes(live, segment_target).max(1);
+        Ok((target, count))
+    }
+
+    fn copy(
+        &mut self,
+        target: Target,
+        victim: &Victim,
+        live: &[Live],
+        guard: &Guard,
+    ) -> Result<()> {
+        let number = victim.facts.number;
+        let originals: Option<Vec<Original<'_>>> = live
+            .iter()
+            .map(|live| {
+                let header = Header { state: State::Published, ..live.header };
+                let rest = published_rest(&victim.facts.map, live.offset, &header, live.bytes)?;
+                Some(Original { header, rest })
+            })
+            .collect();
+        let originals =
+            originals.ok_or_else(|| Error::damaged("a record is cut short", number, 0))?;
+        let Target { appender, is_spare } = target;
+        let control = &self.engine.run.control;
+        let (appender, offsets) =
+            appender.attempt(|appender| appender.append_copies(&originals, control))?;
+        let index = self.engine.index(guard);
+        live.iter().for_each(|live| index.prefetch(live.key));
+        for (live, &offset) in live.iter().zip(&offsets) {
+            let Some(from) = Location::new(number, live.offset) else { continue };
+            relocate(&index, live.key, from, appender.location(offset)?)?;
+        }
+        self.records += live.len() as u64;
+        let bytes: u64 = live.iter().map(|live| live.bytes).sum();
+        self.bytes += bytes;
+        self.target = Some(Target { appender, is_spare });
+        self.pace.spend(bytes);
+        Ok(())
+    }
+
+    /// Goes on in the space that is held back; `false` if there is none.
+    pub fn use_spare(&mut self) -> Result<bool> {
+        if self.target.as_ref().is_some_and(|target| target.is_spare) {
+            return Ok(false);
+        }
+        let (files, control) = (&self.engine.files, &self.engine.run.control);
+        let spare = Appender::create_from_spare(files, control, Spare::Compaction)?;
+        let Some(appender) = spare else { return Ok(false) };
+        if let Some(target) = self.target.replace(Target { appender, is_spare: true }) {
+            target.appender.give_up();
+        }
+        Ok(true)
+    }
+
+    /// Makes what the spare has left a segment like any other, once there is space again; whether it was
+    /// in use.
+    pub fn leave_spare(&mut self) -> bool {
+        let target = self.target.as_mut();
+        target.is_some_and(|target| std::mem::take(&mut target.is_spare))
+    }
+
+    /// Gives the target to whoever appends next.
+    pub fn finish(self, guard: &Guard) {
+        if let Some(target) = self.target {
+            self.engine.appenders(guard).give_back(vec![target.appender]);
+        }
+    }
+}
+
+#[cold]
+fn no_space() -> Error {
+    Error::new(ErrorKind::NoSpace, "the space held back for a compaction is used up")
+        .expected(format!("at least {PAGE_BYTES} bytes"))
+}

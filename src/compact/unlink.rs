@@ -1,0 +1,42 @@
+//! Unlinking what nothing names any more.
+//!
+//! I1  A segment is unlinked when it is sealed and the index names none of its records: it never will
+//!     again (spec/CONCURRENCY.md, L7).
+//! I2  Whatever superseded its garbage, and the copies of what was live in it, are durable before it
+//!     goes: one sync of the whole store for all that go together. The sync sets the state bytes, too,
+//!     of what a dead process has published and left without.
+//!
+//! Death: before the sync of the directory some names come back after a power loss, with what is in
+//! them; all of it is superseded by what is durable.
+#![forbid(unsafe_code)]
+
+use super::victims::Victim;
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::segment::{segment_path, sync_name};
+use crate::sync::epoch::Guard;
+
+impl Engine {
+    /// Unlinks these segments, if nothing names what is in them; how many went.
+    pub(super) fn unlink(&self, victims: Vec<Victim>, guard: &Guard) -> Result<u64> {
+        let mut gone = Vec::new();
+        for victim in victims {
+            if self.live_of(&victim.facts, guard)?.is_empty() {
+                gone.push((victim.facts.number, victim.len));
+            }
+        }
+        if gone.is_empty() {
+            return Ok(0);
+        }
+        self.sync(guard)?;
+        let mut bytes = 0;
+        for &(number, len) in &gone {
+            if self.disk().unlink(&segment_path(number))? {
+                bytes += len;
+            }
+        }
+        self.run.control.announce_unlinks(bytes);
+        sync_name(&self.files)?;
+        Ok(gone.len() as u64)
+    }
+}

@@ -1,0 +1,164 @@
+//! Which segments are worth to be written anew.
+//!
+//! The size classes of the words nominate, the footers decide: most garbage first, then the coldest,
+//! which is the one that was begun first.
+#![forbid(unsafe_code)]
+
+use crate::collect::Census;
+use crate::disk::Access;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::format::record::{Header, State};
+use crate::format::segment::{ENTRY_BYTES, HEAD_BYTES};
+use crate::format::word::{Location, Word, WordKind};
+use crate::id::Key;
+use crate::segment::{Facts, read_facts};
+use crate::sync::epoch::Guard;
+
+/// Lookups that are under way at a time.
+const LANES: usize = 64;
+/// So many small segments are made one.
+const MERGED_MIN: usize = 4;
+/// A segment is small below this part of the size at which segments are sealed.
+const SMALL_PART: u64 = 4;
+
+/// A segment that may be written anew.
+#[derive(Clone, Copy, Debug)]
+pub struct Nominee {
+    /// Its number.
+    pub number: u32,
+    /// Bytes of its file.
+    pub len: u64,
+    /// Bytes that would stay, about, and never too many.
+    pub live: u64,
+    /// Whether it is to go because it is small, whatever is in it.
+    pub is_small: bool,
+}
+
+impl Nominee {
+    fn garbage(&self) -> f64 {
+        share(self.len.saturating_sub(self.live), self.len)
+    }
+
+    /// Of an eighth of garbage more or less nobody is choosy: the older one comes first.
+    fn rank(&self) -> (bool, std::cmp::Reverse<u64>, u32) {
+        let eighths = (self.garbage() * 8.0) as u64;
+        (self.live > 0, std::cmp::Reverse(eighths), self.number)
+    }
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// A record that the index names.
+#[derive(Clone, Copy, Debug)]
+pub struct Live {
+    /// Its key.
+    pub key: Key,
+    /// Its header.
+    pub header: Header,
+    /// Offset of its header.
+    pub offset: u64,
+    /// Bytes from the header to its end.
+    pub bytes: u64,
+}
+
+/// A sealed segment and the records in it that the index names.
+pub struct Victim {
+    /// What it holds.
+    pub facts: Facts,
+    /// Bytes of its file.
+    pub len: u64,
+    /// The records to be copied, in order.
+    pub live: Vec<Live>,
+}
+
+impl Victim {
+    /// The share of it that would not stay.
+    pub fn garbage(&self) -> f64 {
+        let live: u64 = self.live.iter().map(|live| live.bytes + ENTRY_BYTES).sum();
+        share(self.len.saturating_sub(live + HEAD_BYTES), self.len)
+    }
+}
+
+impl Engine {
+    /// The segments that are worth it, in the order in which they are to be taken.
+    pub(super) fn nominate(&self, census: &Census, garbage_min: f64) -> Result<Vec<Nominee>> {
+        let mut sealed = Vec::new();
+        for number in self.files.list()? {
+            if self.run.control.is_poisoned(number) || !self.is_sealed(number)? {
+                continue;
+            }
+            let Some(file) = self.files.open(number, Access::Read)? else { continue };
+            let (len, live) = (file.len()?, census.live_bytes(number));
+            let is_small = len < self.segment_target() / SMALL_PART;
+            sealed.push(Nominee { number, len, live: live.min(len), is_small });
+        }
+        let is_worth = |nominee: &Nominee| nominee.live == 0 || nominee.garbage() >= garbage_min;
+        let small = sealed.iter().filter(|nominee| nominee.is_small && nominee.live > 0).count();
+        let merges = small >= MERGED_MIN;
+        sealed.iter_mut().for_each(|nominee| nominee.is_small &= merges);
+        sealed.retain(|nominee| nominee.is_small || is_worth(nominee));
+        sealed.sort_by_key(Nominee::rank);
+        Ok(sealed)
+    }
+
+    /// What a nominee holds, by its footer and the index; `None` if it is gone, or not sealed after all.
+    ///
+    /// # Errors
+    /// `Damaged` if a record that the index names does not stand where it should.
+    pub(super) fn victim(&self, nominee: &Nominee, guard: &Guard) -> Result<Option<Victim>> {
+        let Some(facts) = read_facts(&self.files, nominee.number)? else { return Ok(None) };
+        if !facts.is_sealed {
+            return Ok(None);
+        }
+        let live = self.live_of(&facts, guard)?;
+        Ok(Some(Victim { facts, len: nominee.len, live }))
+    }
+
+    /// The records of a segment that the index names, in order.
+    pub(super) fn live_of(&self, facts: &Facts, guard: &Guard) -> Result<Vec<Live>> {
+        let mut live = Vec::new();
+        for entries in facts.records.chunks(LANES) {
+            let index = self.index(guard);
+            let mut keys = [None; LANES];
+            for (key, entry) in keys.iter_mut().zip(entries) {
+                *key = entry.header().map(|header| (self.key_of(&header), header));
+                key.iter().for_each(|(key, _)| index.prefetch(*key));
+            }
+            for (entry, (key, header)) in
+                entries.iter().zip(keys).filter_map(|(entry, key)| Some((entry, key?)))
+            {
+                let Some(location) = Location::new(facts.number, entry.offset()) else { continue };
+                if names(index.lookup(key)?.word, location) {
+                    let bytes = header.record_bytes(self.files.digest_bytes());
+                    self.check_stands(facts, entry.offset(), &header)?;
+                    // The index names it: it counts.
+                    let header = Header { state: State::Published, ..header };
+                    live.push(Live { key, header, offset: entry.offset(), bytes });
+                }
+            }
+        }
+        Ok(live)
+    }
+
+    /// Refuses to copy on the word of a footer alone.
+    fn check_stands(&self, facts: &Facts, offset: u64, listed: &Header) -> Result<()> {
+        let place = self.files.place(facts.number);
+        let header = facts.map.read_block(offset).and_then(|b| Header::decode(&b, place, offset));
+        let stands =
+            header.is_some_and(|header| Header { state: listed.state, ..header } == *listed);
+        if stands {
+            return Ok(());
+        }
+        Err(Error::damaged("a record is not what its segment's footer says", facts.number, offset)
+            .path(crate::segment::segment_path(facts.number))
+            .advice("run `blobtool fsck`"))
+    }
+}
+
+/// Whether a word names the record at a location.
+pub fn names(word: Word, location: Location) -> bool {
+    matches!(word.kind(), WordKind::Live | WordKind::Tomb) && word.location() == location
+}

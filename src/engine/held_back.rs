@@ -1,0 +1,90 @@
+//! Space held back, so that removals and a compaction work on a full disk (segment/spare.rs): how much,
+//! and who may use it.
+//!
+//! I1  A segment made of the space for removals serves this process's tombstones only, until a compaction
+//!     has made room.
+#![forbid(unsafe_code)]
+
+use super::engine::{Durability, Engine};
+use crate::error::{ErrorKind, Result};
+use crate::segment::{Appender, Spare};
+use crate::sync::epoch::Guard;
+use crate::units::{KIB, MIB, SEGMENT_BYTES_MIN};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A store that holds less holds nothing back.
+const HELD_FROM_BYTES: u64 = MIB;
+/// Held back for tombstones: some thousands of them.
+const REMOVAL_BYTES: u64 = 256 * KIB;
+
+/// The segment of the space for removals, once it is needed.
+#[derive(Default)]
+pub struct HeldBack(Mutex<Option<Appender>>);
+
+impl HeldBack {
+    fn open(&self) -> MutexGuard<'_, Option<Appender>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The segment, which is one like any other from now on.
+    pub fn take(&self) -> Option<Appender> {
+        self.open().take()
+    }
+}
+
+impl Engine {
+    /// Sees to it that space is held back, if the store has grown to where that is worth it. That
+    /// there is none is no error of the operation on whose way this is done.
+    pub fn hold_back(&self) {
+        if self.run.control.bytes_appended() < HELD_FROM_BYTES {
+            return;
+        }
+        if Spare::Removal.hold(&self.files, REMOVAL_BYTES).is_ok() {
+            let _ = Spare::Compaction.hold(&self.files, self.compaction_bytes());
+        }
+    }
+
+    /// What a compaction needs to begin with: a segment, or what a small store has in one.
+    fn compaction_bytes(&self) -> u64 {
+        let part = (self.run.control.bytes_appended() / 4).next_multiple_of(64 * KIB);
+        part.max(SEGMENT_BYTES_MIN).min(self.segment_target())
+    }
+
+    /// Runs an operation that appends a tombstone. On a full disk it gets the space that is held back.
+    pub fn with_removal_appender<T>(
+        &self,
+        guard: &Guard,
+        bytes: u64,
+        durability: Durability,
+        mut operation: impl FnMut(&mut Appender) -> Result<T>,
+    ) -> Result<T> {
+        match self.with_appender(guard, bytes, durability, &mut operation) {
+            Err(error) if error.kind() == ErrorKind::NoSpace => {
+                let held_back = &self.appenders(guard).held_back;
+                let mut open = held_back.open();
+                let Some(appender) = self.removal_appender(open.take(), bytes)? else {
+                    return Err(error);
+                };
+                let (mut appender, value) = appender.attempt(operation)?;
+                if durability == Durability::Synced {
+                    self.sync_appender(&mut appender, guard)?;
+                }
+                *open = Some(appender);
+                Ok(value)
+            }
+            done => done,
+        }
+    }
+
+    /// The segment of the space held back, while it has room; `None` if there is none.
+    fn removal_appender(&self, open: Option<Appender>, bytes: u64) -> Result<Option<Appender>> {
+        let is_good = |appender: &Appender| !self.run.control.is_poisoned(appender.number());
+        let open = open.filter(is_good);
+        if let Some(appender) = open
+            && appender.has_reserved(bytes)
+        {
+            return Ok(Some(appender));
+        }
+        Appender::create_from_spare(&self.files, &self.run.control, Spare::Removal)
+    }
+}

@@ -1,0 +1,93 @@
+//! Space that is held back, so that a full disk can be cleared up: files of backed bytes under names of
+//! their own, which become segments when nothing else is to be had.
+//!
+//! I1  Whoever makes a segment of a spare file holds its lock, has seen under it that the file still has
+//!     its name, and gives it its segment's name by one rename.
+//!
+//! Death: before the rename, a spare file whose first bytes say nothing; behind it, an open segment.
+#![forbid(unsafe_code)]
+
+use super::appender::Appender;
+use super::files::{Files, SEGMENTS_DIR, segment_path};
+use super::number::draw_free;
+use crate::control::Control;
+use crate::disk::{Access, LockKind, Reserve};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::segment::{HEAD_BYTES, Head};
+use crate::format::word::Location;
+use std::sync::Arc;
+use zerocopy::IntoBytes;
+
+/// What space is held back for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spare {
+    /// The copies of a compaction.
+    Compaction,
+    /// Tombstones.
+    Removal,
+}
+
+impl Spare {
+    /// The file.
+    pub fn path(self) -> String {
+        let name = match self {
+            Self::Compaction => "spare-compaction",
+            Self::Removal => "spare-removal",
+        };
+        format!("{SEGMENTS_DIR}/{name}")
+    }
+
+    /// Sees to it that at least `bytes` are held back, or what there is space for.
+    ///
+    /// # Errors
+    /// `NoSpace` when there is none.
+    pub fn hold(self, files: &Files, bytes: u64) -> Result<()> {
+        let path = self.path();
+        if let Some(file) = files.disk.open(&path, Access::Read)? {
+            if file.len()? >= bytes {
+                return Ok(());
+            }
+            files.disk.unlink(&path)?;
+        }
+        let file = files.disk.create(SEGMENTS_DIR)?;
+        file.reserve(0, bytes, Reserve::Backed)?;
+        // Somebody else may have been faster.
+        files.disk.link(&*file, &path).map(drop)
+    }
+
+    /// Gives the space back.
+    pub fn release(self, files: &Files) -> Result<bool> {
+        files.disk.unlink(&self.path())
+    }
+}
+
+impl Appender {
+    /// Makes a segment of the space held back; `None` if there is none.
+    pub fn create_from_spare(
+        files: &Files,
+        control: &Control,
+        spare: Spare,
+    ) -> Result<Option<Self>> {
+        let path = spare.path();
+        let Some(file) = files.disk.open(&path, Access::Write)? else { return Ok(None) };
+        if !file.try_lock(0, 1, LockKind::Exclusive)? || !files.disk.is_named(&*file, &path)? {
+            return Ok(None);
+        }
+        let reserved = file.len()?;
+        let number = draw_free(files, control)?;
+        let head = Head::new(files.uuid, number, crate::clock::now_ns());
+        if reserved < HEAD_BYTES {
+            return Err(Error::new(ErrorKind::Damaged, "the space held back is too short")
+                .path(&path)
+                .advice("remove the file: it is made anew"));
+        }
+        file.write_at(head.as_bytes(), 0)?;
+        if !files.disk.rename(&path, &segment_path(number))? {
+            return Ok(None);
+        }
+        let mut appender = Self::taken_up(files, Arc::clone(&file), number, HEAD_BYTES, reserved);
+        appender.origin = 0;
+        appender.slot = Location::new(number, 0).and_then(|at| control.note_open(at));
+        Ok(Some(appender))
+    }
+}

@@ -1,0 +1,15 @@
+//! Collection and compaction: what nothing names goes and its space comes back; nothing else goes.
+#![forbid(unsafe_code)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod choice;
+mod expiry;
+mod full_limit;
+mod keeps;
+mod orphans;
+mod readers;
+mod space_back;
+mod tombstones;
+mod turns;

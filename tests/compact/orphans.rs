@@ -1,0 +1,39 @@
+//! Segments that their appenders have left are taken up, and small ones made one.
+#![forbid(unsafe_code)]
+
+use crate::support::{KIB, Scratch, bytes, read};
+use drystone::{CompactOptions, Store};
+
+#[test]
+fn many_small_segments_become_few() {
+    let scratch = Scratch::new();
+    let mut kept = Vec::new();
+    let openers: Vec<Store> = (0..12).map(|_| scratch.store()).collect();
+    for (seed, store) in openers.iter().enumerate() {
+        let content = bytes(10 * KIB, seed as u64);
+        kept.push((store.put(&content).unwrap(), content));
+    }
+    drop(openers);
+    let store = scratch.store();
+    assert_eq!(store.stats().unwrap().segments, 12);
+    store.compact(&CompactOptions::new()).unwrap();
+    assert!(store.stats().unwrap().segments <= 2, "{:?}", store.stats().unwrap());
+    assert!(kept.iter().all(|(id, content)| read(&store, id) == *content));
+    drop(store);
+    let store = scratch.rebooted();
+    assert!(kept.iter().all(|(id, content)| read(&store, id) == *content));
+}
+
+#[test]
+fn the_open_segment_of_another_stays_its_own() {
+    let scratch = Scratch::new();
+    let (one, other) = (scratch.store(), scratch.store());
+    let mine = one.put(&bytes(10 * KIB, 1)).unwrap();
+    let theirs = other.put(&bytes(10 * KIB, 2)).unwrap();
+    one.unpin(&mine).unwrap();
+    other.unpin(&theirs).unwrap();
+    let report = one.compact(&CompactOptions::new().all(true)).unwrap();
+    assert_eq!((report.collected_blobs, report.removed_segments), (2, 1));
+    let again = other.put(&bytes(10 * KIB, 3)).unwrap();
+    assert!(read(&one, &again) == bytes(10 * KIB, 3));
+}
