@@ -92,7 +92,9 @@ impl Superblock {
                 .found(format!("{} bytes without it", file.len()))
                 .advice("check the path: the directory holds something else"));
         }
+        let looked_at = if bug!("one-superblock") { 1 } else { 2 };
         let whole = copies()
+            .take(looked_at)
             .find(|raw| raw.magic == MAGIC && raw.checksum.get() == xxh3_64(&raw.as_bytes()[..56]));
         let raw = whole.ok_or_else(|| {
             Error::new(ErrorKind::Damaged, "both copies of the superblock are damaged")

@@ -116,7 +116,10 @@ fn read_footer(
         return None;
     }
     let mut entries = vec![Entry::new_zeroed(); count];
-    if !blocks.copy_to(offset, entries.as_mut_bytes()) || !trailer.vouches_for(entries.as_bytes()) {
+    if !blocks.copy_to(offset, entries.as_mut_bytes()) {
+        return None;
+    }
+    if !trailer.vouches_for(entries.as_bytes()) && !bug!("footer-unsummed") {
         return None;
     }
     let digest_bytes = files.digest_bytes();

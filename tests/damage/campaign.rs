@@ -2,7 +2,7 @@
 //! same run and after a recovery.
 
 use super::furnished::{Furnished, Hit, Saved};
-use super::rig::{bytes, campaign, options, patch, random, resize, say, seed};
+use super::rig::{bytes, campaign, figure, options, patch, random, resize, say, seed};
 use drystone::{ErrorKind, HashAlgorithm, Options, Store};
 use std::ops::Range;
 use std::sync::Arc;
@@ -178,5 +178,5 @@ fn damage_anywhere_costs_what_it_hit_and_no_more() {
         let when = format!("seed {}, try {number}", seed());
         try_one(&stores[number as usize % 2], &mut state, &when);
     }
-    say(&format!("{} blows in {:.1?}", tried.load(Relaxed), start.elapsed()));
+    figure(&format!("{} blows in {:.1?}", tried.load(Relaxed), start.elapsed()));
 }

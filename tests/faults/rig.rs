@@ -50,6 +50,11 @@ pub fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
+/// Says how much a test has done. `cargo xtask test` shows such lines.
+pub fn figure(text: &str) {
+    say(&format!("figure: {text}"));
+}
+
 /// A directory in memory, for tests that make thousands of stores.
 pub fn in_memory() -> tempfile::TempDir {
     let shm = Path::new("/dev/shm");

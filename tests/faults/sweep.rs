@@ -3,7 +3,7 @@
 //! fault is over the same operation succeeds, in this process, the next, and after a reboot.
 
 use super::cases::{CASES, Case};
-use super::rig::{self, say};
+use super::rig::{self, figure};
 use super::world::{Shape, World, inject, is_clear, kinds_for};
 use drystone::HashAlgorithm;
 use drystone::disk::{Call, FaultKind};
@@ -115,7 +115,7 @@ fn sweep_all(shape: Shape) {
         assert!(met.contains(call), "no case calls {call}: {met:?}");
     }
     assert!(broken.is_empty(), "{} of {faults} faults: {broken:#?}", broken.len());
-    say(&format!("{faults} faults, {shape:?}: {:.1?}", started.elapsed()));
+    figure(&format!("{faults} faults, {shape:?}: {:.1?}", started.elapsed()));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! take, and what is done again is done.
 
 use super::lossy::LossyDisk;
-use super::rig::{self, KIB, Ledger, random, refused, say};
+use super::rig::{self, KIB, Ledger, figure, random, refused};
 use drystone::{Draft, Durability, ErrorKind, HashAlgorithm, Options, Result, Store, Value};
 use std::path::Path;
 use std::sync::Arc;
@@ -301,7 +301,10 @@ fn rounds(name: &str, round: fn(u64) -> (u64, u64)) {
         done += more_done;
     }
     assert!(failed > 50 && done > 100, "{failed} failed, {done} done");
-    say(&format!("{name}: {failed} fsyncs failed, {done} acknowledged, from seed {}", rig::seed()));
+    figure(&format!(
+        "{name}: {failed} fsyncs failed, {done} acknowledged, from seed {}",
+        rig::seed()
+    ));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The suites of `cargo xtask test`, and the table at its end.
 
 use crate::canaries;
-use crate::outcome::{Counts, Outcome, without_successes};
+use crate::outcome::{Counts, Outcome, said, without_successes};
 use crate::place::Place;
 use crate::run::{Ran, capture};
 use crate::system;
@@ -168,10 +168,17 @@ fn tests(place: &Place) -> io::Result<Outcome> {
     if system::has_program("cargo-nextest") {
         cargo.args(["nextest", "run", "--workspace", "--no-fail-fast", "--color", "never"]);
         cargo.args(["--status-level", "fail", "--final-status-level", "fail"]);
+        // For the figures in it.
+        cargo.args(["--success-output", "immediate"]);
     } else {
         cargo.args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
     }
-    count(place, "tests", &mut cargo)
+    let mut outcome = count(place, "tests", &mut cargo)?;
+    outcome.extent = said(&outcome.output, "figure");
+    outcome
+        .notes
+        .extend(said(&outcome.output, "SKIPPED").into_iter().map(|why| format!("SKIPPED: {why}")));
+    Ok(outcome)
 }
 
 fn doctests(place: &Place) -> io::Result<Outcome> {

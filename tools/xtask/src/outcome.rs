@@ -108,14 +108,50 @@ fn read_line(line: &str) -> Option<Counts> {
     Some(counts)
 }
 
-/// The output without the lines of tests that passed.
+/// What tests have said on lines that begin with this word: `figure` how much they have done, `SKIPPED`
+/// what they could not do.
+pub fn said(output: &str, word: &str) -> Vec<String> {
+    let rest = |line: &str| Some(line.trim().strip_prefix(word)?.strip_prefix(": ")?.to_owned());
+    output.lines().filter_map(rest).collect()
+}
+
+/// The output without the lines of tests that passed, and without what nextest shows of those.
 pub fn without_successes(output: &str) -> String {
-    let dull = |line: &&str| {
-        let line = line.trim();
-        !(line.starts_with("test ") && (line.ends_with("... ok") || line.ends_with("... ignored"))
-            || line.starts_with("PASS ["))
-    };
-    output.lines().filter(dull).flat_map(|line| [line, "\n"]).collect()
+    let (mut kept, mut block) = (String::new(), Vec::new());
+    for line in output.lines() {
+        // What a test has printed stands behind a rule, and is indented.
+        let is_rule =
+            line.starts_with("  stdout \u{2500}") || line.starts_with("  stderr \u{2500}");
+        if !is_rule && !block.is_empty() && (line.is_empty() || line.starts_with("    ")) {
+            block.push(line);
+            continue;
+        }
+        keep_failure(&mut kept, &mut block);
+        if is_rule {
+            block.push(line);
+        } else if !is_success(line) {
+            kept.extend([line, "\n"]);
+        }
+    }
+    keep_failure(&mut kept, &mut block);
+    kept
+}
+
+fn is_success(line: &str) -> bool {
+    let line = line.trim();
+    line.starts_with("test ") && (line.ends_with("... ok") || line.ends_with("... ignored"))
+        || line.starts_with("PASS [")
+}
+
+/// Keeps what a test has printed, unless that is all well. What it has printed as errors comes in a block
+/// of its own, in which the panic stands.
+fn keep_failure(kept: &mut String, block: &mut Vec<&str>) {
+    let is_failure =
+        |line: &&str| ["FAILED", "panicked", "error", "SIG"].iter().any(|w| line.contains(w));
+    if block.iter().any(is_failure) {
+        kept.extend(block.iter().flat_map(|line| [*line, "\n"]));
+    }
+    block.clear();
 }
 
 #[cfg(test)]
@@ -153,5 +189,15 @@ mod tests {
     fn successes_are_dull() {
         let output = "test a ... ok\ntest b ... FAILED\n  PASS [ 0.01s] c\nwhy\n";
         assert_eq!(without_successes(output), "test b ... FAILED\nwhy\n");
+        let rule = |name: &str| format!("  {name} \u{2500}\u{2500}\n");
+        let nextest = format!(
+            "{}\n    test a ... ok\n{}    figure: 7 flips\n  PASS [ 1s] a\n{}    thread 'b' panicked\n    why\nend\n",
+            rule("stdout"),
+            rule("stderr"),
+            rule("stderr")
+        );
+        let failure = format!("{}    thread 'b' panicked\n    why\nend\n", rule("stderr"));
+        assert_eq!(without_successes(&nextest), failure);
+        assert_eq!(said(&nextest, "figure"), ["7 flips"]);
     }
 }
