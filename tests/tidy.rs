@@ -58,7 +58,7 @@ fn sources(dirs: &[&str]) -> Vec<Source> {
 }
 
 fn all_rust() -> Vec<Source> {
-    sources(&["src", "tests", "tools", "benches", "bindings"])
+    sources(&["src", "spec", "tests", "tools", "benches", "bindings"])
 }
 
 /// Fails with all violations at once, one per line.
