@@ -110,12 +110,15 @@ impl Engine {
                 || record.header.state == State::Published
                 || self.settle_record(segment, &record, guard)?;
             // Behind a gap there may be a record that was being written when it was passed. Now that
-            // a later one stands there, it does.
-            let is_next = record.header.offset_after(below) == Some(record.offset) || {
-                blocks.forget();
-                walk(below).next().is_some_and(|next| next.offset == record.offset)
+            // a later one stands there, it does. (Behind what is not settled nothing is vouched for,
+            // and nobody needs to look again.)
+            let is_next = || {
+                record.header.offset_after(below) == Some(record.offset) || {
+                    blocks.forget();
+                    walk(below).next().is_some_and(|next| next.offset == record.offset)
+                }
             };
-            is_clean &= is_settled && is_next;
+            is_clean = is_clean && is_settled && is_next();
             if is_clean {
                 below = record.end;
             }
