@@ -208,6 +208,7 @@ pub fn set<L: RefLog>(log: &mut L, name: Key) -> Result<Named> {
             Acquitted::Changed => continue,
             Acquitted::Missing(blob) => return Ok(Named::Missing(blob)),
         }
+        let seen = if bug!("accepted-before") { log.index().lookup(name)? } else { seen };
         if log.index().publish(name, seen, word)?.is_ok() {
             log.publish()?;
             return Ok(Named::Done(sequence));
