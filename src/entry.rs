@@ -159,7 +159,7 @@ impl SetOptions {
 
     /// So long from now the ref reads as absent; more than can be counted is never.
     pub fn expires_in(mut self, time: Duration) -> Self {
-        self.expires = SystemTime::now().checked_add(time);
+        self.expires = from_ns(now_ns()).checked_add(time);
         self
     }
 

@@ -20,6 +20,8 @@ compile_error!("drystone needs 64-bit little-endian Linux (kernel 4.18 or later)
 
 #[macro_use]
 mod bug;
+#[macro_use]
+mod step;
 
 mod blob;
 mod clock;
@@ -61,6 +63,13 @@ mod units;
 mod uuid;
 mod walk;
 mod whole;
+
+#[cfg(bug)]
+#[doc(hidden)]
+pub use clock::shift as shift_clock;
+#[cfg(bug)]
+#[doc(hidden)]
+pub use step::{count_down, stop_counting};
 
 pub use blob::Blob;
 pub use compact::{CompactOptions, CompactProgress, CompactReport};

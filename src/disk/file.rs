@@ -11,6 +11,7 @@ use super::fork::Entry;
 use super::temporary::Temporary;
 use super::{Access, File, LockKind, Map, Reserve, lock, retry};
 use crate::error::{Error, ErrorKind, Result};
+use crate::step::torn;
 use crate::sync::machine::{AtomicU8, Ordering};
 use crate::units::{KIB, MIB};
 use nix::errno::Errno;
@@ -134,6 +135,7 @@ impl RealFile {
         while at < len {
             let bytes = step.min(len - at);
             let (offset, count) = (signed(at)?, signed(bytes)?);
+            step!(change);
             match retry(|| fallocate(fd, FallocateFlags::empty(), offset, count)) {
                 Ok(()) => at += bytes,
                 Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => return Ok(false),
@@ -197,6 +199,7 @@ fn signed(value: u64) -> Result<i64> {
 
 impl File for RealFile {
     fn len(&self) -> Result<u64> {
+        step!(look);
         let stat = fstat(self.fd()?).map_err(|errno| self.fail("stat", errno))?;
         Ok(u64::try_from(stat.st_size).unwrap_or(0))
     }
@@ -205,6 +208,7 @@ impl File for RealFile {
         let (fd, mut done) = (self.fd()?, 0);
         while done < buffer.len() {
             let at = signed(offset.saturating_add(done as u64))?;
+            step!(look);
             match retry(|| pread(fd, &mut buffer[done..], at)) {
                 Ok(0) => break,
                 Ok(count) => done += count,
@@ -218,7 +222,9 @@ impl File for RealFile {
         let (fd, mut done) = (self.fd()?, 0);
         while done < bytes.len() {
             let at = signed(offset.saturating_add(done as u64))?;
-            match retry(|| pwrite(fd, &bytes[done..], at)) {
+            let end = done + torn(bytes.len() - done);
+            step!(change);
+            match retry(|| pwrite(fd, &bytes[done..end], at)) {
                 // The kernel takes no byte only with an error; a loop would never end.
                 Ok(0) => return Err(self.fail("write", Errno::EIO)),
                 Ok(count) => done += count,
@@ -257,16 +263,19 @@ impl File for RealFile {
 
     fn set_len(&self, len: u64) -> Result<()> {
         let (fd, len) = (self.fd()?, signed(len)?);
+        step!(change);
         retry(|| ftruncate(fd, len)).map_err(|errno| self.fail("set the length", errno))
     }
 
     fn sync_data(&self) -> Result<()> {
         let fd = self.fd()?;
+        step!(change);
         retry(|| fdatasync(fd)).map_err(|errno| self.fail("make durable (fdatasync)", errno))
     }
 
     fn set_mode(&self, mode: u32) -> Result<()> {
         let (fd, mode) = (self.fd()?, Mode::from_bits_truncate(mode));
+        step!(change);
         retry(|| fchmod(fd, mode)).map_err(|errno| self.fail("set the mode", errno))
     }
 
@@ -279,6 +288,7 @@ impl File for RealFile {
                 .found(format!("{held} bytes")));
         }
         let fd = self.fd()?;
+        step!(look);
         let map = if self.use_for(MAPPED) == MAPPED {
             Map::file(fd, len, access)
         } else if let Some(again) = self.open_again(access)? {
@@ -302,10 +312,12 @@ impl File for RealFile {
             .advice("lock before mapping, or open the file once more to lock it"));
         }
         self.lock_entry.get_or_init(|| Entry::new(fd));
+        step!(change);
         lock::try_lock(fd, start, len, kind).map_err(|error| error.path(&self.path))
     }
 
     fn unlock(&self, start: u64, len: u64) -> Result<()> {
+        step!(change);
         lock::unlock(self.fd()?, start, len).map_err(|error| error.path(&self.path))
     }
 

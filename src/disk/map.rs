@@ -122,6 +122,7 @@ impl Map {
         if !offset.is_multiple_of(BLOCK_BYTES) || offset >= whole {
             return None;
         }
+        step!(look);
         let first = offset as usize / WORD_BYTES;
         Some(std::array::from_fn(|at| {
             // SAFETY: `offset` is below `len` rounded down to blocks, so the words of the block
@@ -137,6 +138,7 @@ impl Map {
         if end.is_none_or(|end| end > self.len as u64) {
             return false;
         }
+        step!(look);
         let offset = offset as usize;
         let (first, skip) = (offset / WORD_BYTES, offset % WORD_BYTES);
         if skip == 0 {
@@ -271,11 +273,13 @@ impl Map {
     /// any process, or for `timeout`. `false` if the time ran out. It may also return for nothing:
     /// look at the word again. Panics if there is no such word.
     pub fn futex_wait(&self, at: usize, expected: u32, timeout: Option<Duration>) -> bool {
+        step!(look);
         sys::futex_wait(self.word(at), expected, timeout)
     }
 
     /// Wakes all that sleep on the low half of the word `at`. Panics if there is no such word.
     pub fn futex_wake_all(&self, at: usize) {
+        step!(change);
         sys::futex_wake_all(self.word(at));
     }
 
@@ -328,6 +332,7 @@ impl Words for Map {
     /// defined. The machine code is the same on x86-64.
     #[inline]
     fn load(&self, at: usize) -> u64 {
+        step!(look);
         let value = self.word(at).load(Ordering::Relaxed);
         fence(Ordering::Acquire);
         value
@@ -338,6 +343,7 @@ impl Words for Map {
         let is_there = at.checked_add(N).is_some_and(|end| end <= self.len / WORD_BYTES);
         is_there.then_some(move |next| {
             assert!(next < N);
+            step!(look);
             // SAFETY: `at + N` words lie within `len`, and `next` is below `N`.
             let value = unsafe { self.word_unchecked(at + next) }.load(Ordering::Relaxed);
             fence(Ordering::Acquire);
@@ -347,26 +353,31 @@ impl Words for Map {
 
     #[inline]
     fn store(&self, at: usize, value: u64) {
+        step!(change);
         self.word_to_change(at).store(value, Ordering::Release);
     }
 
     #[inline]
     fn compare_exchange(&self, at: usize, current: u64, new: u64) -> Result<u64, u64> {
+        step!(change);
         self.word_to_change(at).compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire)
     }
 
     #[inline]
     fn fetch_or(&self, at: usize, bits: u64) -> u64 {
+        step!(change);
         self.word_to_change(at).fetch_or(bits, Ordering::AcqRel)
     }
 
     #[inline]
     fn fetch_and(&self, at: usize, mask: u64) -> u64 {
+        step!(change);
         self.word_to_change(at).fetch_and(mask, Ordering::AcqRel)
     }
 
     #[inline]
     fn fetch_add(&self, at: usize, value: u64) -> u64 {
+        step!(change);
         self.word_to_change(at).fetch_add(value, Ordering::AcqRel)
     }
 

@@ -242,6 +242,7 @@ impl RealDisk {
         let (Some(folder), name) = self.place(path)? else {
             return Ok(false);
         };
+        step!(change);
         match retry(|| unlinkat(&folder, name, what)) {
             Ok(()) => Ok(true),
             Err(Errno::ENOENT) => Ok(false),
@@ -295,6 +296,7 @@ impl Disk for RealDisk {
             | OFlag::O_NONBLOCK
             | OFlag::O_NOCTTY
             | if bug!("links-followed") { OFlag::empty() } else { OFlag::O_NOFOLLOW };
+        step!(look);
         let fd = match retry(|| openat(&folder, name, flags, Mode::empty())) {
             Ok(fd) => fd,
             Err(Errno::ENOENT) => return Ok(None),
@@ -314,6 +316,7 @@ impl Disk for RealDisk {
         self.check_writable()?;
         let folder =
             self.folder(dir)?.ok_or_else(|| self.fail("make a file in", dir, Errno::ENOENT))?;
+        step!(change);
         let (fd, temporary) = self
             .create_in(folder.as_fd())
             .map_err(|errno| self.fail("make a file in", dir, errno))?;
@@ -326,6 +329,7 @@ impl Disk for RealDisk {
         let file = real_file(file)?;
         let fd = file.fd()?;
         let mut temporary = file.temporary().lock().unwrap_or_else(|held| held.into_inner());
+        step!(change);
         let linked = match &*temporary {
             Some(old) => retry(|| linkat(old.dir(), old.name(), &folder, name, AtFlags::empty())),
             None => link_nameless(fd, folder.as_fd(), name),
@@ -359,6 +363,7 @@ impl Disk for RealDisk {
             (self.place_to_change(from)?, self.place_to_change(to)?);
         let stat = retry(|| fstatat(&from_dir, from_name, AtFlags::AT_SYMLINK_NOFOLLOW))
             .map_err(|errno| self.fail("rename", from, errno))?;
+        step!(change);
         let renamed = if file_type(&stat) == SFlag::S_IFDIR {
             // A directory never replaces anything but an empty directory.
             retry(|| renameat(&from_dir, from_name, &to_dir, to_name))
@@ -374,6 +379,7 @@ impl Disk for RealDisk {
 
     fn make_dir(&self, path: &str) -> Result<bool> {
         let (folder, name) = self.place_to_change(path)?;
+        step!(change);
         match retry(|| mkdirat(&folder, name, Mode::S_IRWXU)) {
             Ok(()) => Ok(true),
             Err(Errno::EEXIST) => Ok(false),
@@ -390,6 +396,7 @@ impl Disk for RealDisk {
             return Ok(Vec::new());
         };
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        step!(look);
         let mut entries = retry(|| Dir::openat(&folder, ".", flags, Mode::empty()))
             .map_err(|errno| self.fail("list", dir, errno))?;
         let mut names = Vec::new();
@@ -409,6 +416,7 @@ impl Disk for RealDisk {
         let folder =
             self.folder(dir)?.ok_or_else(|| self.fail("make durable", dir, Errno::ENOENT))?;
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        step!(change);
         retry(|| openat(&folder, ".", flags, Mode::empty()))
             .and_then(|fd| retry(|| fsync(&fd)))
             .map_err(|errno| self.fail("make durable (fsync)", dir, errno))

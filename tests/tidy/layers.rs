@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The layers, from the ground up. A module belongs to the layer that names it.
 const LAYERS: [&[&str]; 8] = [
-    &["error", "id", "units", "clock", "uuid", "sync", "bug"],
+    &["error", "id", "units", "clock", "uuid", "sync", "bug", "step"],
     &["format", "hash", "npy"],
     &["disk"],
     &["process", "control", "segment", "index", "run"],
