@@ -44,7 +44,9 @@ pub fn unlock_all(fd: BorrowedFd<'_>) {
 
 fn set(fd: BorrowedFd<'_>, lock: &libc::flock) -> nix::Result<()> {
     loop {
-        match fcntl(fd, FcntlArg::F_OFD_SETLK(lock)) {
+        let how =
+            if bug!("lock-waited-for") { FcntlArg::F_OFD_SETLKW } else { FcntlArg::F_OFD_SETLK };
+        match fcntl(fd, how(lock)) {
             Err(Errno::EINTR) => {}
             other => return other.map(drop),
         }

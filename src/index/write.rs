@@ -66,6 +66,13 @@ impl<T: Tables> Index<T> {
         }
         let place = if found_none { self.claim(&target, key)? } else { target.find(key)? };
         let Some(place) = place else { return Ok(Err(Seen::none(target.generation))) };
+        if bug!("moved-by-way-of-dead") && expected.word.is_live() {
+            let dead = expected.word.dead();
+            return match target.exchange(place.at, expected.word, dead)? {
+                Ok(()) => target.exchange(place.at, dead, new),
+                lost => Ok(lost),
+            };
+        }
         let done = target.exchange(place.at, expected.word, new)?;
         if let Some(distance) = place.claimed {
             self.grow_if_due(&target, distance);

@@ -179,7 +179,7 @@ pub fn publish_foreign(files: &Files, number: u32, offset: u64) -> Result<bool> 
     let header =
         (read == 64).then(|| Header::decode(&block, files.place(number), offset)).flatten();
     match header {
-        Some(header) if header.state == State::Pending => {
+        Some(header) if header.state == State::Pending && !bug!("foreign-byte-unset") => {
             file.write_at(&[State::Published as u8], offset + STATE_OFFSET)?;
             Ok(true)
         }

@@ -169,9 +169,12 @@ fn is_ours(name: &str) -> bool {
 
 fn make_file(disk: &dyn Disk, path: &str, bytes: &[u8]) -> Result<bool> {
     let file = disk.create("")?;
+    if bug!("linked-before-written") && !disk.link(&*file, path)? {
+        return Ok(false);
+    }
     file.write_at(bytes, 0)?;
     file.sync_data()?;
-    disk.link(&*file, path)
+    Ok(bug!("linked-before-written") || disk.link(&*file, path)?)
 }
 
 /// Puts back what a copy of the store may have left out.

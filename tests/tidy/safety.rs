@@ -20,6 +20,7 @@ const ALLOWED: [&str; 15] = [
     // A put of racing bytes, a fork, and system calls that a power cut undoes.
     "tests/conformance/racy.rs",
     "tests/processes/fork.rs",
+    "tests/deaths/victim.rs",
     "tests/protocol/medium.rs",
     // Memory that outlives the process that notes in it.
     "tests/histories/tape.rs",

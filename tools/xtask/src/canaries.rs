@@ -205,6 +205,14 @@ fn build_programs(place: &Place, build: Build, canaries: &[Canary]) -> io::Resul
     Ok(names.into_iter().map(program).collect())
 }
 
+/// A test program of the library, built with all bugs in it, or what the compiler said instead.
+pub fn build_with_bugs(place: &Place, name: &str) -> io::Result<Result<PathBuf, String>> {
+    let names = BTreeSet::from([name.to_string()]);
+    let built = capture(place, name, &mut build_command(place, Build::Std, &names)?)?;
+    let program = executables(&built.output).into_iter().find(|(found, _)| found == name);
+    Ok(program.map(|(_, path)| path).ok_or(built.output))
+}
+
 fn build_command(place: &Place, build: Build, names: &BTreeSet<String>) -> io::Result<Command> {
     let mut cargo = match build {
         Build::Loom => place.cargo_with_flags("loom", "--cfg loom"),

@@ -1,6 +1,7 @@
 //! The suites of `cargo xtask test`, and the table at its end.
 
 use crate::canaries;
+use crate::deaths;
 use crate::outcome::{Counts, Outcome, said, without_successes};
 use crate::place::Place;
 use crate::run::{Ran, capture};
@@ -49,6 +50,12 @@ pub const SUITES: &[Suite] = &[
         what: "each planted bug makes its test fail",
         quick: false,
         run: canaries::run,
+    },
+    Suite {
+        name: "deaths",
+        what: "death at every step and system call, kills, oddities",
+        quick: false,
+        run: deaths::run,
     },
     Suite {
         name: "vectors",

@@ -3,6 +3,7 @@
 
 mod canaries;
 mod checks;
+mod deaths;
 mod outcome;
 mod place;
 mod run;
@@ -32,6 +33,10 @@ Suites of `test`, in order (--quick runs those with a star):
 const EPILOGUE: &str = "
 DRYSTONE_LOOM_PREEMPTIONS=N lets loom explore schedules of up to N preemptions in every test, instead
 of the 1 to 3 that end within minutes; 2 takes hours. What was explored is printed.
+
+The suite `deaths` goes further with DRYSTONE_DEATHS=all (every step twice, and all system calls),
+DRYSTONE_KILLS=N or DRYSTONE_KILL_HOURS=N, DRYSTONE_HALT_SECONDS=N, DRYSTONE_OPENS=N; what failed is
+played again by the line that it prints.
 
 What a check needs from outside (strace, xxhsum, b3sum, Python packages) is installed when that is
 possible without asking, and otherwise the check is skipped with a line that says so. Build output

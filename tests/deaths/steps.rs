@@ -1,0 +1,108 @@
+//! Something happens to a process at each of its shared steps, and nobody else notices.
+#![forbid(unsafe_code)]
+
+use crate::case::{Case, Finish, Way};
+use crate::figures::{Figures, is_all};
+use crate::scripts::{Begin, scripts};
+use crate::stage::Stage;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// Stages at a time.
+const LANES: usize = 2;
+
+/// Plays a script again and again, with the end of the countdown one step later each time, until it is
+/// not reached any more; how many steps there are.
+fn enumerate(stage: &mut Stage, first: &Case, figures: &mut Figures) -> Result<u64, String> {
+    let stride = stride(stage, first);
+    for n in (1..).step_by(stride) {
+        // The odd ones are followed by this, the even ones by that, or all by both.
+        let finish = if n % 2 == 0 { Finish::Repeat } else { Finish::Sync };
+        let played = stage.play(&Case { n, finish, ..first.clone() }, None)?;
+        figures.add(&played.figures);
+        if played.survived {
+            return Ok(n - 1);
+        }
+        if is_all() {
+            let other = if n % 2 == 0 { Finish::Sync } else { Finish::Repeat };
+            figures.add(&stage.play(&Case { n, finish: other, ..first.clone() }, None)?.figures);
+        }
+    }
+    unreachable!("numbers do not end")
+}
+
+/// Who finds a recoverer at work waits for it, ten seconds at most (`store/open.rs`): there not every step
+/// can be tried, if it stands still.
+fn stride(stage: &Stage, case: &Case) -> usize {
+    let is_waited_for = matches!(stage.begin(case), Begin::Making | Begin::Recovering);
+    if case.way == Way::Stop && is_waited_for { 1000 } else { 1 }
+}
+
+/// Plays all scripts in one way, on several stages at a time.
+fn enumerate_all(what: &str, way: Way, looks: bool) {
+    let (start, scripts) = (Instant::now(), scripts());
+    let asked_for = |script: &str| {
+        let named = std::env::var("DRYSTONE_DEATHS_SCRIPT");
+        named.map_or(true, |named| named == script)
+    };
+    let (next, sum) = (AtomicUsize::new(0), Mutex::new((Figures::default(), Vec::new())));
+    let failures = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..LANES {
+            scope.spawn(|| {
+                let mut stage = Stage::new();
+                while failures.lock().unwrap().is_empty() {
+                    let script = next.fetch_add(1, Ordering::Relaxed);
+                    if script >= scripts.len() {
+                        return;
+                    }
+                    if !asked_for(scripts[script].name) {
+                        continue;
+                    }
+                    let mut figures = Figures::default();
+                    let first = Case { looks, ..Case::step(script, way, 1, Finish::Sync) };
+                    match enumerate(&mut stage, &first, &mut figures) {
+                        Err(why) => failures.lock().unwrap().push(why),
+                        Ok(steps) => {
+                            let mut sum = sum.lock().unwrap();
+                            sum.0.add(&figures);
+                            sum.1.push((script, steps));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let (figures, mut steps) = sum.into_inner().unwrap();
+    steps.sort_unstable();
+    let each: Vec<String> =
+        steps.iter().map(|(script, steps)| format!("{} {steps}", scripts[*script].name)).collect();
+    println!("{}", each.join(", "));
+    println!(
+        "figure: {what}: {} of {} scripts, every step, in {:.0} s; the longest round of two others {:?}, \
+         the longest open {:?}",
+        figures.hits,
+        scripts.len(),
+        start.elapsed().as_secs_f64(),
+        figures.pause,
+        figures.open
+    );
+}
+
+#[test]
+fn a_process_that_dies_at_any_step_takes_nothing_along_and_stops_nobody() {
+    enumerate_all("deaths at shared steps", Way::Kill, true);
+}
+
+#[test]
+fn a_process_that_stands_still_at_any_step_stops_nobody_and_finishes_later() {
+    enumerate_all("halts at shared steps", Way::Stop, is_all());
+}
+
+#[test]
+fn a_child_that_is_forked_at_any_step_and_outlives_its_parent_keeps_no_lock() {
+    enumerate_all("forks at shared steps", Way::Fork, is_all());
+}
