@@ -234,6 +234,11 @@ impl<W: Words> Control<W> {
         if self.sequence() <= SEQUENCE_MAX { Ok(()) } else { Err(numbers_used_up()) }
     }
 
+    /// The next segment number.
+    pub fn next_segment(&self) -> u64 {
+        self.page.load(at::NEXT_SEGMENT_WORD)
+    }
+
     /// The next sequence number.
     pub fn sequence(&self) -> u64 {
         self.page.load(at::SEQUENCE_WORD)

@@ -172,6 +172,11 @@ impl Error {
         self.0.offset
     }
 
+    /// The sentence alone.
+    pub(crate) fn message(&self) -> &str {
+        &self.0.message
+    }
+
     /// What should have been there.
     pub fn expected_text(&self) -> Option<&str> {
         self.0.expected.as_deref()

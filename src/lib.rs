@@ -35,6 +35,7 @@ mod engine;
 mod entry;
 mod error;
 mod format;
+mod fsck;
 mod get;
 #[doc(hidden)]
 pub mod hash;
@@ -77,6 +78,9 @@ pub use draft::{CommitError, Draft};
 pub use engine::{Durability, Verify};
 pub use entry::{Entry, SetOptions, Value, Version};
 pub use error::{Error, ErrorKind, Result};
+pub use fsck::{
+    Finding, FindingKind, FsckOptions, FsckProgress, FsckRepair, FsckReport, Severity, fsck,
+};
 pub use id::{BlobId, HashAlgorithm};
 pub use npy::ArrayHeader;
 pub use refs::{RefIter, Refs};

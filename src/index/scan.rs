@@ -44,6 +44,18 @@ impl KeyRange {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor(u64);
 
+impl Cursor {
+    /// A walk that begins at the keys whose first half is at least this.
+    pub fn at(hi: u64) -> Self {
+        Self(hi)
+    }
+
+    /// The first half of the first key not visited yet.
+    pub fn position(self) -> u64 {
+        self.0
+    }
+}
+
 impl<T: Tables> Index<T> {
     /// Adds the next stretch of keys, and their words (live, tomb or dead), to `found`, and returns
     /// where to go on; `None` at the end. A stretch may hold no key. A walk begins at

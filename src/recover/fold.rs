@@ -27,19 +27,23 @@ pub struct Folded {
 
 /// Folds the published records, in parallel on the current pool.
 pub fn fold(gathered: &mut Gathered) -> Folded {
-    let items = std::mem::take(&mut gathered.items);
-    let sorted = |part| {
-        let mut items = Parts::concat(&items, part);
-        // Newest first within a key. Two of one number are copies, and equal.
-        items.sort_unstable_by_key(|item| (item.key, std::cmp::Reverse(item.sequence)));
-        items
-    };
-    let sorted: Vec<Vec<Item>> = Parts::numbers().into_par_iter().map(sorted).collect();
-    drop(items);
+    let sorted = sort(std::mem::take(&mut gathered.items));
     let broken = broken_refs(&sorted, &gathered.reliances);
     let folded: Vec<_> = sorted.into_par_iter().map(|items| fold_part(items, &broken)).collect();
     let (winners, buried): (_, Vec<_>) = folded.into_iter().unzip();
     Folded { winners, buried: buried.concat() }
+}
+
+/// The records part by part, in the order of their keys, newest first within a key; in parallel on the
+/// current pool.
+pub fn sort(items: Vec<Parts>) -> Vec<Vec<Item>> {
+    let sorted = |part| {
+        let mut items = Parts::concat(&items, part);
+        // Two of one number are copies, and equal.
+        items.sort_unstable_by_key(|item| (item.key, std::cmp::Reverse(item.sequence)));
+        items
+    };
+    Parts::numbers().into_par_iter().map(sorted).collect()
 }
 
 fn fold_part(mut items: Vec<Item>, broken: &HashMap<Location, ()>) -> (Vec<Item>, Vec<Buried>) {
@@ -69,9 +73,14 @@ fn broken_refs(sorted: &[Vec<Item>], reliances: &[Reliance]) -> HashMap<Location
 
 /// The highest number of a key's published records, tombstones counted.
 fn newest(sorted: &[Vec<Item>], key: Key) -> Option<u64> {
+    winner(sorted, key).map(|item| item.sequence)
+}
+
+/// The published record of a key with the highest number.
+pub fn winner(sorted: &[Vec<Item>], key: Key) -> Option<&Item> {
     let items = &sorted[part_of(key)];
     let at = items.partition_point(|item| item.key < key);
-    items.get(at).filter(|item| item.key == key).map(|item| item.sequence)
+    items.get(at).filter(|item| item.key == key)
 }
 
 #[cfg(test)]

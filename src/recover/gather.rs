@@ -111,9 +111,20 @@ fn gather_one(files: &Files, number: u32, mut gathered: Gathered) -> Result<Gath
     Ok(gathered)
 }
 
-struct Reader<'a> {
-    files: &'a Files,
-    facts: &'a Facts,
+/// The key of a record.
+pub fn key_of(files: &Files, header: &Header) -> Key {
+    match header.kind {
+        Kind::Pin => pin_key(&files.uuid, &BlobId::from_padded(files.hash, header.digest)),
+        _ => Key::from_digest(&header.digest),
+    }
+}
+
+/// Reads records of one segment for what they say about their keys.
+pub struct Reader<'a> {
+    /// The segments.
+    pub files: &'a Files,
+    /// The one.
+    pub facts: &'a Facts,
 }
 
 impl Reader<'_> {
@@ -130,17 +141,24 @@ impl Reader<'_> {
         reliances: &mut Vec<Reliance>,
     ) -> Option<Item> {
         let bytes = header.record_bytes(self.files.digest_bytes());
-        let location = Location::new(self.facts.number, entry.offset())?;
         let is_durable = entry.offset() + bytes <= self.facts.durable;
         if !is_durable && !self.has_survived(entry.offset(), header) {
             return None;
         }
-        let key = match header.kind {
-            Kind::Pin => {
-                pin_key(&self.files.uuid, &BlobId::from_padded(self.files.hash, header.digest))
-            }
-            _ => Key::from_digest(&header.digest),
-        };
+        self.note(index, entry, header, reliances)
+    }
+
+    /// As [`take`](Self::take), of a record that is known to be whole.
+    pub fn note(
+        &self,
+        index: usize,
+        entry: &Entry,
+        header: &Header,
+        reliances: &mut Vec<Reliance>,
+    ) -> Option<Item> {
+        let bytes = header.record_bytes(self.files.digest_bytes());
+        let location = Location::new(self.facts.number, entry.offset())?;
+        let key = key_of(self.files, header);
         match header.kind {
             Kind::DurablePoint => return None,
             Kind::Pin if !self.is_met_behind(index, header, entry.held.get()) => {

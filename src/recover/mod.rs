@@ -14,4 +14,7 @@ mod gather;
 mod parts;
 mod rebuild;
 
-pub use rebuild::{Source, rebuild_private, rebuild_shared};
+pub use fold::{sort, winner};
+pub use gather::{Reader, Reliance, key_of};
+pub use parts::{Item, PARTS_LOG2, Parts, part_of};
+pub use rebuild::{Source, rebuild_private, rebuild_shared, scratch_control};

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::fold::{Buried, Folded, fold};
-use super::gather::{Gathered, gather};
+use super::gather::{Gathered, gather, key_of};
 use super::parts::{Item, PARTS_LOG2};
 use crate::blob::published_body;
 use crate::control::{Control, Fresh};
@@ -10,7 +10,7 @@ use crate::disk::{Access, Disk, Identity, Map};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::BYTES;
 use crate::format::record::{Header, Kind};
-use crate::format::refs::{PINS, RefBody, pin_key, ref_digest};
+use crate::format::refs::{PINS, RefBody, ref_digest};
 use crate::format::superblock::Superblock;
 use crate::format::word::{Root, Word, WordKind};
 use crate::id::{BlobId, Key};
@@ -130,7 +130,7 @@ fn log2_for(keys: u64) -> u32 {
 }
 
 /// A control page in memory, which the new run begins with.
-fn scratch_control(fresh: &Fresh) -> Result<Control> {
+pub fn scratch_control(fresh: &Fresh) -> Result<Control> {
     let map = Map::anonymous(BYTES as u64)?;
     for (at, &word) in fresh.words().iter().enumerate() {
         map.store(at, word);
@@ -299,11 +299,7 @@ fn named(
     header: &Header,
     location: crate::format::word::Location,
 ) -> Result<bool> {
-    let key = match header.kind {
-        Kind::Pin => pin_key(&files.uuid, &BlobId::from_padded(files.hash, header.digest)),
-        _ => Key::from_digest(&header.digest),
-    };
-    let word = index.lookup(key)?.word;
+    let word = index.lookup(key_of(files, header))?.word;
     Ok(matches!(word.kind(), WordKind::Live | WordKind::Tomb) && word.location() == location)
 }
 

@@ -21,7 +21,7 @@ pub fn segment_path(segment: u32) -> String {
 }
 
 /// The number in a file name of [`SEGMENTS_DIR`].
-fn segment_number(name: &str) -> Option<u32> {
+pub fn segment_number(name: &str) -> Option<u32> {
     let hex = name.strip_suffix(".seg").filter(|hex| hex.len() == 8)?;
     let number = u32::from_str_radix(hex, 16).ok()?;
     let is_its_name = segment_path(number) == format!("{SEGMENTS_DIR}/{name}");
@@ -84,6 +84,15 @@ impl Files {
             Some(fault) if fault.is_garbled && !bug!("head-hides") => Ok(false),
             Some(fault) => Err(fault.error),
         }
+    }
+
+    /// The number that a whole head of a segment of this store carries.
+    pub fn own_number(&self, file: &dyn File) -> Result<Option<u32>> {
+        let mut head = Head::new_zeroed();
+        file.read_at(head.as_mut_bytes(), 0)?;
+        let number = u32::try_from(head.segment.get()).unwrap_or(u32::MAX);
+        let is_own = number <= Location::SEGMENT_MAX && head.fault(&self.uuid, number).is_none();
+        Ok(is_own.then_some(number))
     }
 
     fn head_fault(&self, file: &dyn File, segment: u32) -> Result<Option<HeadFault>> {

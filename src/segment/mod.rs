@@ -20,9 +20,11 @@ pub use appender::Appender;
 pub use batch::{Batch, bound};
 pub use blocks::{Blocks, FileBlocks};
 pub use copy::Original;
-pub use files::{Files, SEGMENTS_DIR, map_all, segment_path};
+pub use files::{Files, SEGMENTS_DIR, map_all, segment_number, segment_path};
 pub use number::first_free;
-pub use read::{Facts, is_sealed, pin_of, publish_foreign, read_facts};
+pub use read::{
+    End, Facts, end_of, is_sealed, pin_of, publish_foreign, read_facts, read_footer, walk,
+};
 pub use scan::{Scan, Scanned};
 pub use seal::confirm_sealed;
 pub use set::{Mapped, SegmentSet};

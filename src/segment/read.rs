@@ -104,7 +104,7 @@ pub fn read_facts(files: &Files, number: u32) -> Result<Option<Facts>> {
 }
 
 /// The entries of a footer, or `None` if anything about them is wrong.
-fn read_footer(
+pub fn read_footer(
     blocks: &impl Blocks,
     files: &Files,
     number: u32,

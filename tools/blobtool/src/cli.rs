@@ -42,6 +42,8 @@ pub enum Verb {
     Stat(Target),
     /// Tell what is known about the store
     Info,
+    /// Check the store, also while it is in use; mend it
+    Fsck(Fsck),
     /// Watch many processes write and read multi-GB arrays through one store
     Demo(Demo),
     /// One process of the demonstration.
@@ -142,6 +144,24 @@ pub struct Rm {
     pub dry_run: bool,
     /// Do not ask
     #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// Arguments of `fsck`.
+#[derive(Args)]
+pub struct Fsck {
+    /// Hold every blob against its digest, too
+    #[arg(long)]
+    pub deep: bool,
+    /// Save what is whole, move damaged files to the directory `quarantine`, and build the index anew;
+    /// implies --deep, and nobody else may use the store meanwhile
+    #[arg(long)]
+    pub repair: bool,
+    /// With --repair: only tell what would be mended
+    #[arg(long, requires = "repair")]
+    pub dry_run: bool,
+    /// With --repair: do not ask
+    #[arg(short, long, requires = "repair")]
     pub yes: bool,
 }
 

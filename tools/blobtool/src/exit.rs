@@ -17,6 +17,8 @@ pub const USAGE: u8 = 2;
 pub const NOT_FOUND: u8 = 4;
 /// The store holds something that cannot be.
 pub const DAMAGED: u8 = 5;
+/// The store was damaged, and has been mended.
+pub const REPAIRED: u8 = 6;
 /// The directory is not a store.
 pub const NO_STORE: u8 = 10;
 /// Somebody else holds what is needed.
@@ -36,6 +38,7 @@ Exit codes:
     2  usage
     4  no such blob or name
     5  damage found
+    6  damage repaired (fsck --repair)
    10  not a store
    11  busy: somebody else holds what is needed
    12  version not supported

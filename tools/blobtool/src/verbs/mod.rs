@@ -1,5 +1,6 @@
 //! The verbs, a file each.
 
+pub mod fsck;
 pub mod get;
 pub mod info;
 pub mod init;

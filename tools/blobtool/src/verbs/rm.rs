@@ -49,7 +49,7 @@ pub fn run(cli: &Cli, args: &Rm) -> Outcome {
         None => args.ids.clone(),
     };
     if !args.dry_run && !args.yes {
-        ask(&question(args, key, ids.len()))?;
+        ask(&question(args, key, ids.len()), "nothing was removed")?;
     }
     let mut output = Output::new(cli.json);
     if let Some(key) = key {
@@ -80,9 +80,10 @@ fn question(args: &Rm, key: Option<&[u8]>, count: usize) -> String {
     }
 }
 
-fn ask(question: &str) -> Outcome {
+/// Asks on a terminal, and demands an answer beforehand elsewhere.
+pub fn ask(question: &str, declined: &str) -> Outcome {
     if !io::stdin().is_terminal() {
-        let advice = "say --yes, or --dry-run to see what would go";
+        let advice = "say --yes, or --dry-run to see what would happen";
         return Err(Failure::new(USAGE, format!("there is nobody to ask: {question}? {advice}")));
     }
     eprint!("blobtool: {question}? [y/N] ");
@@ -91,7 +92,7 @@ fn ask(question: &str) -> Outcome {
     io::stdin().lock().read_line(&mut answer)?;
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
-        _ => Err(Failure::new(1, "nothing was removed")),
+        _ => Err(Failure::new(1, declined)),
     }
 }
 

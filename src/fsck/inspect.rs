@@ -1,0 +1,485 @@
+//! Looking at segments: head, footer, every record, and what stands between them.
+//!
+//! Footer and walk are those of recovery (`segment/read.rs`), and so is what a record says about its key
+//! (`recover/gather.rs`). A sealed segment is not cut any more, and is read through its mapping; one that
+//! somebody may be appending to is searched by `pread` (`segment/blocks.rs`).
+#![forbid(unsafe_code)]
+
+use super::bodies::{Fault, Stored, ref_fault};
+use super::finding::{Cure, Finding, FindingKind};
+use super::site::Site;
+use crate::blob::published_body;
+use crate::disk::{Access, File};
+use crate::error::{ErrorKind, Result};
+use crate::format::record::{Header, Kind, SEQUENCE_MAX, State};
+use crate::format::segment::{ENTRY_BYTES, Entry, HEAD_BYTES, Head, TRAILER_MAGIC, Trailer};
+use crate::format::word::Location;
+use crate::id::{BlobId, Key};
+use crate::recover::{Item, Parts, Reader, Reliance, key_of};
+use crate::segment::{
+    Blocks, End, Facts, FileBlocks, end_of, map_all, read_footer, segment_path, walk,
+};
+use crate::sync::machine::{AtomicU64, Ordering};
+use crate::units::MIB;
+use rayon::prelude::*;
+use std::ops::Range;
+use std::sync::Arc;
+use zerocopy::{FromZeros, IntoBytes};
+
+/// Bytes of records that one thread takes at a time.
+const BATCH_BYTES: u64 = 2 * MIB;
+/// Records whose headers are prefetched ahead.
+const PREFETCH: usize = 8;
+
+/// Damage, if the index names the record; else what a power loss may have left.
+#[derive(Debug)]
+pub struct Doubt {
+    /// As damage.
+    pub finding: Finding,
+    /// The record's key.
+    pub key: Key,
+    /// Where it stands.
+    pub location: Location,
+}
+
+/// What segments hold, and what is wrong with them.
+#[derive(Default)]
+pub struct Seen {
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// What may be.
+    pub doubts: Vec<Doubt>,
+    /// All whole published records, in no order.
+    pub items: Vec<Parts>,
+    /// What refs rely on, where it does not stand right behind.
+    pub reliances: Vec<Reliance>,
+    /// Highest number of all records.
+    pub sequence_max: u64,
+    /// The segments that are sealed and the store's own.
+    pub sealed: Vec<u32>,
+    /// The highest of the store's own.
+    pub segment_max: Option<u32>,
+    /// How many there are.
+    pub segments: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Their records.
+    pub records: u64,
+    /// Bytes held against digests.
+    pub hashed: u64,
+}
+
+impl Seen {
+    fn merge(mut self, mut other: Self) -> Self {
+        self.findings.append(&mut other.findings);
+        self.doubts.append(&mut other.doubts);
+        self.items.append(&mut other.items);
+        self.reliances.append(&mut other.reliances);
+        self.sealed.append(&mut other.sealed);
+        self.sequence_max = self.sequence_max.max(other.sequence_max);
+        self.segment_max = self.segment_max.max(other.segment_max);
+        self.segments += other.segments;
+        self.bytes += other.bytes;
+        self.records += other.records;
+        self.hashed += other.hashed;
+        self
+    }
+}
+
+/// Tells how far it is.
+pub struct Meter {
+    done: AtomicU64,
+    total: u64,
+}
+
+impl Meter {
+    /// For so many bytes.
+    pub fn new(total: u64) -> Self {
+        Self { done: AtomicU64::new(0), total }
+    }
+
+    fn add(&self, bytes: u64, site: &Site<'_>) {
+        // Relaxed: it orders nothing.
+        let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        site.options.tell(done, self.total);
+    }
+}
+
+/// Looks at segments, in parallel on the current pool.
+pub fn inspect_all(site: &Site<'_>, numbers: &[u32], meter: &Meter) -> Result<Seen> {
+    numbers
+        .par_iter()
+        .with_max_len(1)
+        .try_fold(Seen::default, |seen, &number| inspect(site, number, meter, seen))
+        .try_reduce(Seen::default, |a, b| Ok(a.merge(b)))
+}
+
+fn inspect(site: &Site<'_>, number: u32, meter: &Meter, mut seen: Seen) -> Result<Seen> {
+    let damage = |message: &str, kind| Finding::damage(kind, message, Cure::Salvage(number));
+    let opened = site.files.open(number, Access::Read);
+    let file = match opened {
+        Ok(Some(file)) => file,
+        Ok(None) => return Ok(seen),
+        Err(error) if error.is_damage() => {
+            let finding =
+                damage("what stands in place of a segment is no file", FindingKind::Segment);
+            seen.findings.push(finding.path(segment_path(number)).found(error.message()));
+            return Ok(seen);
+        }
+        Err(error) => return Err(error),
+    };
+    seen.segments += 1;
+    seen.bytes += file.len()?;
+    let is_head_whole = match site.files.is_head_whole(&*file, number) {
+        Ok(is_head_whole) => is_head_whole,
+        Err(error) if error.kind() == ErrorKind::Damaged => {
+            let finding = Finding::of_error(FindingKind::Head, &error, Cure::Salvage(number));
+            seen.findings.push(finding.at(number, 0));
+            return Ok(seen);
+        }
+        Err(error) => return Err(error),
+    };
+    let view = look(site, &*file, number, is_head_whole, &mut seen)?;
+    if view.facts.is_sealed {
+        seen.sealed.push(number);
+    }
+    if is_head_whole {
+        seen.segment_max = seen.segment_max.max(Some(number));
+    }
+    seen.records += view.facts.records.len() as u64;
+    let batches = view.batches();
+    let checked: Vec<Batch> = batches
+        .into_par_iter()
+        .with_max_len(1)
+        .map(|batch| view.check_batch(batch, meter))
+        .collect();
+    let mut parts = seen.items.pop().unwrap_or_default();
+    for batch in checked {
+        batch.items.into_iter().for_each(|item| parts.push(item));
+        seen.reliances.extend(batch.reliances);
+        seen.findings.extend(batch.findings);
+        seen.doubts.extend(batch.doubts);
+        seen.sequence_max = seen.sequence_max.max(batch.sequence_max);
+        seen.hashed += batch.hashed;
+    }
+    seen.items.push(parts);
+    Ok(seen)
+}
+
+/// A segment that is looked at.
+struct View<'a> {
+    site: &'a Site<'a>,
+    facts: Facts,
+}
+
+#[derive(Default)]
+struct Batch {
+    items: Vec<Item>,
+    reliances: Vec<Reliance>,
+    findings: Vec<Finding>,
+    doubts: Vec<Doubt>,
+    sequence_max: u64,
+    hashed: u64,
+}
+
+/// Reads what a segment says about itself, and tells what is wrong with that.
+fn look<'a>(
+    site: &'a Site<'a>,
+    file: &dyn File,
+    number: u32,
+    is_head_whole: bool,
+    seen: &mut Seen,
+) -> Result<View<'a>> {
+    let files = &site.files;
+    // Mapped first: a record that is found afterwards and is not in it, has been appended since.
+    let map = Arc::new(map_all(file)?);
+    let blocks = FileBlocks::new(file)?;
+    let end = end_of(&blocks, files, number);
+    let listed = end.and_then(|end| read_footer(&blocks, files, number, &end.trailer));
+    let is_sealed = listed.is_some() && is_head_whole;
+    let (mut records, durable) = match (listed, end) {
+        (Some(records), Some(end)) => (records, end.durable),
+        _ => walk(&blocks, files, number, 0),
+    };
+    records.retain(|entry| entry.end(files.digest_bytes()).is_some_and(|end| end <= map.len()));
+    let limit = if is_sealed {
+        end.map_or(blocks.len(), |end| end.trailer.entries_offset.get())
+    } else {
+        blocks.len()
+    };
+    let facts = Facts { number, map, records, is_head_whole, is_sealed, durable };
+    if !is_head_whole {
+        seen.findings.push(head_finding(file, number, durable, site)?);
+    } else if !is_sealed {
+        seen.findings.extend(footer_finding(&blocks, &facts, end.as_ref(), site));
+    }
+    gaps(&blocks, &facts, limit, site, seen);
+    blocks.check()?;
+    Ok(View { site, facts })
+}
+
+/// A head that does not check: torn, if what is there of it is right and the rest was never written, and
+/// nothing says that it was durable.
+fn head_finding(file: &dyn File, number: u32, durable: u64, site: &Site<'_>) -> Result<Finding> {
+    let mut head = Head::new_zeroed();
+    file.read_at(head.as_mut_bytes(), 0)?;
+    let cure = Cure::Salvage(number);
+    let finding = Finding::damage(FindingKind::Head, "the head of a segment is damaged", cure);
+    let finding =
+        finding.at(number, 0).expected("a head whose checksum holds").found("other bytes");
+    let right = Head::new(site.files.uuid, number, head.created_ns.get());
+    let words = |head: &Head| -> [u64; 8] { zerocopy::transmute!(*head) };
+    let mut pairs = words(&head).into_iter().zip(words(&right)).take(7);
+    let is_part = pairs.all(|(stands, right)| stands == right || stands == 0);
+    let is_short = head.checksum.get() == 0 || head.magic == [0; 8];
+    Ok(if is_part && is_short && durable == 0 { finding.excused() } else { finding })
+}
+
+/// What looks like a footer, and is none.
+fn footer_finding(
+    blocks: &FileBlocks<'_>,
+    facts: &Facts,
+    end: Option<&End>,
+    site: &Site<'_>,
+) -> Option<Finding> {
+    let number = facts.number;
+    let finding = |message: &str, at| {
+        let finding = Finding::damage(FindingKind::Footer, message, Cure::Salvage(number));
+        finding.at(number, at).expected("what the sealing wrote").found("other bytes")
+    };
+    if let Some(end) = end {
+        // The trailer is whole, the entries are not.
+        let at = end.trailer.entries_offset.get();
+        let damage = finding("the entries of a footer are damaged", at);
+        let is_durable = end.is_confirmed || end.durable > at;
+        let is_torn = !is_durable && is_any_missing(blocks, &end.trailer);
+        return Some(if is_torn { damage.excused() } else { damage });
+    }
+    let records_end = facts.records.last().and_then(|e| e.end(site.files.digest_bytes()));
+    let records_end = records_end.unwrap_or(HEAD_BYTES);
+    let last = blocks.len().checked_sub(64)?;
+    for at in [Some(last), last.checked_sub(64)].into_iter().flatten() {
+        let trailer: Trailer = zerocopy::transmute!(blocks.block(at)?);
+        if at < records_end || !is_like_trailer(&trailer, number, at) {
+            continue;
+        }
+        let message = if trailer.is_valid(number, at) {
+            "what follows the trailer of a segment is damaged"
+        } else {
+            "the trailer of a segment is damaged"
+        };
+        let is_torn = trailer.checksum.get() == 0 || trailer.magic == [0; 8];
+        let damage = finding(message, at);
+        return Some(if is_torn { damage.excused() } else { damage });
+    }
+    None
+}
+
+/// Whether enough of a block is as in a trailer.
+fn is_like_trailer(trailer: &Trailer, number: u32, at: u64) -> bool {
+    let entries = trailer.entry_count.get().checked_mul(ENTRY_BYTES);
+    let end = entries.and_then(|bytes| trailer.entries_offset.get().checked_add(bytes));
+    let is_placed = end == Some(at) && trailer.entries_offset.get() >= HEAD_BYTES;
+    trailer.magic == TRAILER_MAGIC || is_placed && trailer.segment.get() == u64::from(number)
+}
+
+/// Whether entries that a trailer announces were never written.
+fn is_any_missing(blocks: &FileBlocks<'_>, trailer: &Trailer) -> bool {
+    let start = trailer.entries_offset.get();
+    let offsets = (0..trailer.entry_count.get()).map(|at| start.saturating_add(at * ENTRY_BYTES));
+    offsets.take_while(|&at| at < blocks.len()).any(|at| {
+        let block = blocks.block(at).unwrap_or([0; 64]);
+        block[..8] == [0; 8] || block[8..] == [0; 56]
+    })
+}
+
+/// Tells of bytes between the records, and behind the last, that are not zero.
+fn gaps(blocks: &FileBlocks<'_>, facts: &Facts, limit: u64, site: &Site<'_>, seen: &mut Seen) {
+    let mut at = HEAD_BYTES;
+    for entry in &facts.records {
+        if at < entry.offset() {
+            seen.findings.extend(gap(blocks, facts, at..entry.offset(), site));
+        }
+        at = entry.end(site.files.digest_bytes()).unwrap_or(at).max(at);
+    }
+    if at < limit {
+        seen.findings.extend(gap(blocks, facts, at..limit, site));
+    }
+}
+
+fn gap(
+    blocks: &FileBlocks<'_>,
+    facts: &Facts,
+    range: Range<u64>,
+    site: &Site<'_>,
+) -> Option<Finding> {
+    let place = site.files.place(facts.number);
+    let (mut first, mut last) = (None, 0);
+    for at in range.step_by(64) {
+        let block = blocks.block(at).unwrap_or([0; 64]);
+        if block == [0; 64] {
+            continue;
+        }
+        match Header::decode(&block, place, at) {
+            Some(header) if header.kind == Kind::DurablePoint => continue,
+            // It has been appended since.
+            Some(_) if !facts.is_sealed => break,
+            _ => {}
+        }
+        first = first.or(Some(at));
+        last = at + 64;
+    }
+    let first = first?;
+    let message = "bytes that are no record: of a put under way, or of a process that died";
+    let finding = Finding::notice(FindingKind::Torn, message).at(facts.number, first);
+    Some(finding.found(format!("{} bytes", last - first)))
+}
+
+impl View<'_> {
+    /// The records in stretches of about [`BATCH_BYTES`].
+    fn batches(&self) -> Vec<Range<usize>> {
+        let digest_bytes = self.site.files.digest_bytes();
+        let (mut batches, mut start, mut bytes) = (Vec::new(), 0, 0);
+        for (at, entry) in self.facts.records.iter().enumerate() {
+            bytes += entry.header().map_or(64, |header| header.record_bytes(digest_bytes));
+            if bytes >= BATCH_BYTES {
+                batches.push(start..at + 1);
+                (start, bytes) = (at + 1, 0);
+            }
+        }
+        batches.push(start..self.facts.records.len());
+        batches
+    }
+
+    fn check_batch(&self, range: Range<usize>, meter: &Meter) -> Batch {
+        let mut batch = Batch::default();
+        let records = &self.facts.records[range.clone()];
+        let digest_bytes = self.site.files.digest_bytes();
+        let start = records.first().map_or(0, Entry::offset);
+        let end = records.last().and_then(|entry| entry.end(digest_bytes)).unwrap_or(start);
+        if self.site.options.is_deep() && end - start < 2 * BATCH_BYTES {
+            self.facts.map.populate(start, end - start);
+        }
+        batch.items.reserve(records.len());
+        for index in range {
+            if let Some(ahead) = self.facts.records.get(index + PREFETCH) {
+                self.facts.map.prefetch(ahead.offset());
+            }
+            self.check_record(index, &mut batch);
+        }
+        meter.add(end - start, self.site);
+        batch
+    }
+
+    fn check_record(&self, index: usize, batch: &mut Batch) {
+        let entry = &self.facts.records[index];
+        let Some(listed) = entry.header() else { return };
+        let (number, offset) = (self.facts.number, entry.offset());
+        let place = self.site.files.place(number);
+        let words = self.facts.map.read_words(offset);
+        let stands = words.and_then(|words| Header::from_words(&words, place, offset));
+        let Some(stands) = stands else {
+            let finding = self.damage(FindingKind::Header, "the header of a record is damaged");
+            let finding = finding.at(number, offset).expected(described(&listed, self.site));
+            return self.doubt(finding.found("other bytes"), entry, &listed, batch);
+        };
+        let stated = Header { state: stands.state, ..listed };
+        if stated != stands {
+            let finding = self.damage(FindingKind::Footer, "a footer lists what is not there");
+            let finding = finding.at(number, offset).expected(described(&listed, self.site));
+            batch.findings.push(finding.found(described(&stands, self.site)));
+            return;
+        }
+        if stands.sequence > SEQUENCE_MAX {
+            let finding = self.damage(FindingKind::Header, "a record has an impossible number");
+            let finding = finding.at(number, offset).expected(format!("at most {SEQUENCE_MAX}"));
+            batch.findings.push(finding.found(stands.sequence));
+            return;
+        }
+        batch.sequence_max = batch.sequence_max.max(stands.sequence);
+        if listed.state == State::Published && stands.state == State::Pending {
+            let finding = self.damage(FindingKind::Header, "a published record is pending again");
+            let finding = finding.at(number, offset).expected("state 167").found("state 80");
+            return self.doubt(finding, entry, &listed, batch);
+        }
+        if stands.state == State::Published {
+            self.check_body(index, entry, &stands, batch);
+        }
+    }
+
+    fn check_body(&self, index: usize, entry: &Entry, header: &Header, batch: &mut Batch) {
+        let files = &self.site.files;
+        let offset = entry.offset();
+        let Some(body) = published_body(&self.facts.map, offset, header) else { return };
+        let deep = self.site.options.is_deep();
+        let fault = if header.kind == Kind::Blob {
+            batch.hashed += if deep { header.body_len } else { 0 };
+            let map = &self.facts.map;
+            Stored { map, offset, header, body, hash: files.hash }.fault(deep)
+        } else {
+            ref_fault(header, body, entry.held.get(), &files.uuid, self.facts.is_sealed)
+        };
+        match fault {
+            Some(fault) => self.body_doubt(&fault, entry, header, batch),
+            None => {
+                let reader = Reader { files, facts: &self.facts };
+                batch.items.extend(reader.note(index, entry, header, &mut batch.reliances));
+            }
+        }
+    }
+
+    fn body_doubt(&self, fault: &Fault, entry: &Entry, header: &Header, batch: &mut Batch) {
+        let finding = self.damage(fault.kind, fault.message);
+        let finding = finding.at(self.facts.number, entry.offset() + fault.offset);
+        let (expected, found) = if fault.expected.is_empty() {
+            (described(header, self.site), "another body".to_owned())
+        } else {
+            (fault.expected.clone(), fault.found.clone())
+        };
+        self.doubt(finding.expected(expected).found(found), entry, header, batch);
+    }
+
+    fn damage(&self, kind: FindingKind, message: &str) -> Finding {
+        Finding::damage(kind, message, Cure::Salvage(self.facts.number))
+    }
+
+    /// Damage, or a doubt if it is not proved to have been durable.
+    fn doubt(&self, finding: Finding, entry: &Entry, header: &Header, batch: &mut Batch) {
+        let files = &self.site.files;
+        let finding = if matches!(header.kind, Kind::Blob | Kind::Pin | Kind::BlobTomb) {
+            finding.blob(BlobId::from_padded(files.hash, header.digest))
+        } else {
+            finding
+        };
+        let end = entry.offset() + header.record_bytes(files.digest_bytes());
+        let is_durable = end <= self.facts.durable;
+        match Location::new(self.facts.number, entry.offset()) {
+            Some(location) if !is_durable => {
+                batch.doubts.push(Doubt { finding, key: key_of(files, header), location });
+            }
+            _ => batch.findings.push(finding),
+        }
+    }
+}
+
+/// A record, for a person.
+pub fn described(header: &Header, site: &Site<'_>) -> String {
+    let what = match header.kind {
+        Kind::Blob => "the blob",
+        Kind::Ref => "a ref",
+        Kind::Pin => "the pin of",
+        Kind::BlobTomb => "the tombstone of",
+        Kind::RefTomb => "the tombstone of a ref",
+        Kind::DurablePoint => "a durable point",
+    };
+    let number = header.sequence;
+    match header.kind {
+        Kind::Blob | Kind::Pin | Kind::BlobTomb => {
+            format!(
+                "{what} {}, number {number}",
+                BlobId::from_padded(site.files.hash, header.digest)
+            )
+        }
+        _ => format!("{what}, number {number}"),
+    }
+}

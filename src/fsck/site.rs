@@ -1,0 +1,142 @@
+//! What is checked: the store's files, its superblock, and the run of this boot if there is one.
+#![forbid(unsafe_code)]
+
+use super::finding::{Cure, Finding, FindingKind};
+use super::options::FsckOptions;
+use crate::disk::{Access, Disk, Identity, OpenOptions, RealDisk};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::superblock::{COPY_BYTES, FILE_BYTES, Superblock};
+use crate::index::Index;
+use crate::run::{Run, tag};
+use crate::segment::Files;
+use crate::sync::epoch::pin;
+use rayon::ThreadPool;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The superblock's file.
+pub const STORE_PATH: &str = "STORE";
+
+/// A store, as a check gets at it.
+pub struct Site<'a> {
+    /// How it is to be checked.
+    pub options: &'a FsckOptions,
+    /// Its segments.
+    pub files: Files,
+    /// What it is for ever.
+    pub superblock: Superblock,
+    /// What its run is tied to.
+    pub identity: Identity,
+    /// The name of the run of this boot.
+    pub tag: String,
+}
+
+/// Opens the directory of a store.
+pub fn open_disk(path: &Path, options: &FsckOptions, writable: bool) -> Result<Arc<dyn Disk>> {
+    if let Some(disk) = &options.disk {
+        return Ok(disk.clone());
+    }
+    let how = OpenOptions { writable, boot_id: options.boot_id.clone(), ..OpenOptions::default() };
+    match RealDisk::open(path, &how) {
+        Ok(disk) => Ok(disk),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(no_store("no such directory")),
+        Err(error) => Err(error),
+    }
+}
+
+fn no_store(why: &str) -> Error {
+    Error::new(ErrorKind::NotAStore, format!("not a store: {why}")).advice("check the path")
+}
+
+/// Reads both copies of the superblock; `None`, and what is wrong, if neither is whole.
+///
+/// # Errors
+/// `NotAStore`, `UnsupportedVersion`, or an error of the operating system.
+pub fn read_superblock(disk: &dyn Disk, findings: &mut Vec<Finding>) -> Result<Option<Superblock>> {
+    let file = disk.open(STORE_PATH, Access::Read)?;
+    let file = file.ok_or_else(|| no_store("it holds no file STORE"))?;
+    let mut bytes = vec![0; FILE_BYTES];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    let superblock = match Superblock::decode(&bytes) {
+        Ok(superblock) => superblock,
+        Err(error) if error.kind() == ErrorKind::Damaged => {
+            let finding = Finding::of_error(FindingKind::Superblock, &error, Cure::Nothing);
+            findings.push(finding.path(STORE_PATH).offset(0));
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let whole = superblock.encode();
+    for at in [0, COPY_BYTES] {
+        let stands = bytes.get(at..at + 64).unwrap_or_default();
+        if stands != &whole[at..at + 64] {
+            let cure = Cure::Superblock(at as u64);
+            let message = "a copy of the superblock is damaged";
+            let finding = Finding::damage(FindingKind::Superblock, message, cure);
+            let finding = finding.path(STORE_PATH).offset(at as u64);
+            findings.push(finding.expected("the other copy").found(difference(stands)));
+        }
+    }
+    Ok(Some(superblock))
+}
+
+fn difference(stands: &[u8]) -> &'static str {
+    match stands {
+        [] => "the end of the file",
+        _ => "other bytes",
+    }
+}
+
+impl<'a> Site<'a> {
+    /// The store of a superblock.
+    pub fn new(
+        disk: Arc<dyn Disk>,
+        superblock: Superblock,
+        options: &'a FsckOptions,
+    ) -> Result<Self> {
+        let identity = disk.identity()?;
+        let tag = tag(&identity);
+        let files = Files { disk, uuid: superblock.uuid, hash: superblock.hash };
+        Ok(Self { options, files, superblock, identity, tag })
+    }
+
+    /// The directory.
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.files.disk
+    }
+
+    /// The run of this boot, if there is one that can be used. (One that was built under another mount
+    /// is nobody's: whoever is alone puts it aside.)
+    pub fn attach(&self, access: Access, findings: &mut Vec<Finding>) -> Result<Option<Run>> {
+        let attached = Run::attach(self.disk(), &self.tag, &self.superblock.uuid, access);
+        let checked = attached.and_then(|run| match run {
+            Some(run) if run.control.is_of_mount(&self.identity) => {
+                run.control.check_counter()?;
+                Index::new(run.tables(&pin())).stats()?;
+                Ok(Some(run))
+            }
+            _ => Ok(None),
+        });
+        match checked {
+            Err(error) if error.is_damage() => {
+                let finding = Finding::of_error(FindingKind::Run, &error, Cure::Rebuild);
+                findings.push(finding.path(format!("run/{}", self.tag)));
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
+    /// Threads of the check's own.
+    pub fn pool(&self) -> Result<ThreadPool> {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(self.options.threads)
+            .thread_name(|index| format!("drystone-fsck-{index}"))
+            .build()
+            .map_err(|error| {
+                Error::new(ErrorKind::Limit, format!("cannot start threads: {error}"))
+                    .advice("raise the limits on processes (ulimit -u) and on memory")
+            })
+    }
+}
