@@ -81,7 +81,7 @@ impl Stored<'_> {
     }
 
     fn digest_fault(&self, hashed: [u8; 32]) -> Option<Fault> {
-        if hashed == self.header.digest || cfg!(bug = "fsck-hash-unread") {
+        if hashed == self.header.digest || bug!("fsck-hash-unread") {
             return None;
         }
         Some(Fault {

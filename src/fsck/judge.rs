@@ -68,7 +68,7 @@ impl<'a> Judge<'a> {
             self.segments.note_unlinks(self.run.control.unlink_epoch(), self.guard);
             let word = self.word(key)?;
             let Some(finding) = verdict(word)? else { return Ok(None) };
-            if cfg!(bug = "fsck-no-second-look") || is_same(self.word(key)?, word) {
+            if bug!("fsck-no-second-look") || is_same(self.word(key)?, word) {
                 return Ok(Some(finding));
             }
         }

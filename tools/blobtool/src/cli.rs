@@ -1,7 +1,7 @@
 //! The command line, as clap reads it and as the manual shows it.
 
 use crate::exit::{Failure, Outcome, TABLE, USAGE};
-use crate::quantity::{ByteRange, Size};
+use crate::quantity::{ByteRange, Size, share};
 use clap::{Args, Parser, Subcommand};
 use drystone::{BlobId, ErrorKind, HashAlgorithm, Store};
 use std::ffi::{OsStr, OsString};
@@ -42,6 +42,8 @@ pub enum Verb {
     Stat(Target),
     /// Tell what is known about the store
     Info,
+    /// Give up what nothing names, and get its space back, also while the store is in use
+    Compact(Compact),
     /// Check the store, also while it is in use; mend it
     Fsck(Fsck),
     /// Watch many processes write and read multi-GB arrays through one store
@@ -163,6 +165,23 @@ pub struct Fsck {
     /// With --repair: do not ask
     #[arg(short, long, requires = "repair")]
     pub yes: bool,
+}
+
+/// Arguments of `compact`.
+#[derive(Args)]
+pub struct Compact {
+    /// Take every segment with more than a trace of garbage, not only those with a quarter or more
+    #[arg(long)]
+    pub all: bool,
+    /// Take the segments of which at least this share is garbage: 0.3, or 30%
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub min_garbage: Option<f64>,
+    /// Copy at most so many bytes a second: 50M
+    #[arg(long, value_name = "SIZE")]
+    pub rate: Option<Size>,
+    /// Only tell what would be done
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Arguments of `demo`.

@@ -35,6 +35,7 @@ fn run(cli: &Cli) -> Outcome {
         Verb::Rm(args) => verbs::rm::run(cli, args),
         Verb::Stat(args) => verbs::stat::run(cli, args),
         Verb::Info => verbs::info::run(cli),
+        Verb::Compact(args) => verbs::compact::run(cli, args),
         Verb::Fsck(args) => verbs::fsck::run(cli, args),
         Verb::Demo(args) => demo::run(cli, args),
         Verb::DemoWorker => demo::work(),

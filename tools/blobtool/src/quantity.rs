@@ -71,6 +71,19 @@ impl ByteRange {
     }
 }
 
+/// A share, written `0.3` or `30%`.
+///
+/// # Errors
+/// What to say, if it is none from 0 to 1.
+pub fn share(text: &str) -> Result<f64, String> {
+    let number = match text.strip_suffix('%') {
+        Some(percent) => percent.parse::<f64>().map(|percent| percent / 100.0),
+        None => text.parse::<f64>(),
+    };
+    let share = number.ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| format!("expected a share such as 0.3 or 30%, found {text:?}"))
+}
+
 /// `bytes` as a person reads it: `1.50 GiB`.
 pub fn human_bytes(bytes: u64) -> String {
     const NAMES: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];

@@ -1,5 +1,6 @@
 //! The verbs, a file each.
 
+pub mod compact;
 pub mod fsck;
 pub mod get;
 pub mod info;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bad_input;
+mod compact;
 mod demo;
 mod documents;
 mod exit_codes;
