@@ -1,5 +1,9 @@
 //! The figures, one file a subject.
 
+mod churn;
+mod collect;
+mod compact;
+mod compact_readers;
 mod draft;
 mod get;
 mod get_sizes;
@@ -41,6 +45,10 @@ pub const ROWS: &[Row] = &[
     Row { name: "memory", run: memory::run },
     Row { name: "open", run: open::run },
     Row { name: "rebuild", run: rebuild::run },
+    Row { name: "collect", run: collect::run },
+    Row { name: "compact", run: compact::run },
+    Row { name: "compact-readers", run: compact_readers::run },
+    Row { name: "churn", run: churn::run },
 ];
 
 /// What this program does as another process of a measurement.
@@ -50,6 +58,8 @@ pub type Role = fn(Args) -> Result<()>;
 pub const ROLES: &[(&str, Role)] = &[
     ("endless", open::endless),
     ("getter", get_sizes::getter),
+    ("idle-opener", churn::idle_opener),
+    ("moved-reader", compact_readers::moved_reader),
     ("opener", open::opener),
     ("putter", writers::putter),
     ("raw-writer", writers::raw_writer),
