@@ -56,6 +56,7 @@ rules! {
     UnlinkSettles "the sync before the unlink sets state bytes, also for the dead"
     TombAlone "a tombstone is dropped only when no other record of its key is left"
     TombStillCondemned "a blob's tombstone is dropped only while no ref names the blob"
+    TombsUnderOwnWalk "a collector drops blobs' tombstones only after a walk of its own: the flags of a dead one prove nothing"
     PassedOver "a version of a ref whose blob did not survive is passed over"
     TombsCountForRefs "a blob's tombstone counts as a record that a ref can rely on"
     PassedOverBuried "what was passed over is buried"

@@ -192,7 +192,7 @@ fn compacting() -> Vec<Scenario> {
             .kills(1),
         new(
             "a synced value replaced, collected, compacted",
-            &[&[&[put_synced(A, R), Seal], &[value(R)], &[Collect, Compact]]],
+            &[&[&[put_synced(A, R), Seal], &[value(R)], &[Compact]]],
         )
         .after(1)
         .kills(1),
@@ -214,7 +214,17 @@ fn removing() -> Vec<Scenario> {
             &[&[
                 &[value_synced(S), Seal, put_synced(A, R), set_synced(S, A), Seal],
                 &[remove_synced(A), remove(R)],
-                &[Collect, Compact, Collect, Compact],
+                &[Compact, Compact],
+            ]],
+        )
+        .after(1)
+        .kills(1),
+        new(
+            "a collector dies, and another compacts, where a removed blob is named",
+            &[&[
+                &[value_synced(S), Seal, put_synced(A, R), set(S, A), remove(A), Seal],
+                &[Collect],
+                &[Compact],
             ]],
         )
         .after(1)
@@ -232,12 +242,7 @@ fn removing() -> Vec<Scenario> {
         .kills(1),
         new(
             "two collectors",
-            &[&[
-                &[put_synced(A, R), Seal],
-                &[value(R), Seal],
-                &[Collect, Compact],
-                &[Collect, Compact],
-            ]],
+            &[&[&[put_synced(A, R), Seal], &[value(R), Seal], &[Compact], &[Compact]]],
         )
         .after(2)
         .kills(1),
@@ -338,6 +343,10 @@ pub fn removed() -> &'static [(Rule, &'static str)] {
         (Rule::UnlinkSettles, "a synced value replaced, collected, compacted"),
         (Rule::TombAlone, "a removal, compacted twice"),
         (Rule::TombStillCondemned, "a removed blob that a ref names, collected and compacted"),
+        (
+            Rule::TombsUnderOwnWalk,
+            "a collector dies, and another compacts, where a removed blob is named",
+        ),
         (Rule::PassedOver, "a version that was passed over, and a second power loss"),
         (Rule::TombsCountForRefs, "a removed blob that a ref names, collected and compacted"),
         (Rule::PassedOverBuried, "a version that was passed over, and a second power loss"),

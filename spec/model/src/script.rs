@@ -54,7 +54,7 @@ impl Display for Op {
 /// Who does what, and what may happen meanwhile.
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    pub name: &'static str,
+    pub name: String,
     /// What each participant does: in this boot, after the first power loss, after the second.
     pub acts: Vec<Vec<Vec<Op>>>,
     /// Participants of the first act whose operations come first, alone and undisturbed.
@@ -74,10 +74,10 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    pub fn new(name: &'static str, acts: &[&[&[Op]]]) -> Self {
+    pub fn new(name: &str, acts: &[&[&[Op]]]) -> Self {
         let act = |act: &&[&[Op]]| act.iter().map(|ops| ops.to_vec()).collect();
         Self {
-            name,
+            name: name.into(),
             acts: acts.iter().map(act).collect(),
             prologue: 0,
             kills: 0,

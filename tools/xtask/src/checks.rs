@@ -46,6 +46,12 @@ pub const SUITES: &[Suite] = &[
         run: loom,
     },
     Suite {
+        name: "model",
+        what: "a model of the protocol, with kills and power losses, searched to the end",
+        quick: false,
+        run: model,
+    },
+    Suite {
         name: "canaries",
         what: "each planted bug makes its test fail",
         quick: false,
@@ -219,6 +225,18 @@ fn loom(place: &Place) -> io::Result<Outcome> {
         sum.output.push_str(&outcome.output);
     }
     Ok(sum)
+}
+
+/// Every scenario of `spec/model` with all rules, and for each rule one without it.
+fn model(place: &Place) -> io::Result<Outcome> {
+    let mut cargo = place.cargo();
+    cargo.args(["run", "--release", "--quiet", "--package", "protocol-model"]);
+    let mut outcome = count(place, "model", &mut cargo)?;
+    // What was thought of, a line each, and the sum; the rest only if it is not as it should be.
+    let is_usual = |line: &&str| line.contains(": caught; ") || line.starts_with("after ");
+    let is_extent = |line: &&str| line.contains(" states") && !is_usual(line);
+    outcome.extent.extend(outcome.output.lines().filter(is_extent).map(str::to_string));
+    Ok(outcome)
 }
 
 fn has_test(place: &Place, name: &str) -> bool {

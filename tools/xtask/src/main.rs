@@ -21,6 +21,7 @@ The chores of Drystone, one word each.
     cargo xtask test [--quick]       run every check; the last line is `N passed, N failed`
     cargo xtask test SUITE...        run some of them
     cargo xtask loom                 model-check the shared-memory protocols
+    cargo xtask model                search the model of the protocol (spec/model)
     cargo xtask canaries [BUG...]    plant each known bug, or these, and see that its test fails
     cargo xtask bench                measure everything beside its peers; rewrites benches/RESULTS.md
     cargo xtask bench ROW...         measure some of it (a wrong word prints the rows and options)
@@ -38,6 +39,9 @@ The suite `deaths` goes further with DRYSTONE_DEATHS=all (every step twice, and 
 DRYSTONE_KILLS=N or DRYSTONE_KILL_HOURS=N, DRYSTONE_HALT_SECONDS=N, DRYSTONE_OPENS=N; what failed is
 played again by the line that it prints.
 
+DRYSTONE_MODEL_DEPTH=N lets the model search up to N times as many states in every scenario; from 10 on
+it adds the scenarios that take hours (`cargo run --release -p protocol-model help`).
+
 What a check needs from outside (strace, xxhsum, b3sum, Python packages) is installed when that is
 possible without asking, and otherwise the check is skipped with a line that says so. Build output
 goes to $CARGO_TARGET_DIR, or to target/. Exit: 0 all passed, 1 something failed, 2 usage.
@@ -53,7 +57,7 @@ fn main() -> ExitCode {
         "demo" => demo(&place, &rest),
         _ if asks_for_help => help(),
         "test" => test(&place, &rest),
-        "loom" if rest.is_empty() => checks::run(&place, &[checks::named(&word)]),
+        "loom" | "model" if rest.is_empty() => checks::run(&place, &[checks::named(&word)]),
         "canaries" => {
             let names: Vec<_> = rest.iter().map(|name| name.to_string_lossy().into()).collect();
             checks::run_one("canaries", || canaries::run_named(&place, &names))
@@ -61,7 +65,7 @@ fn main() -> ExitCode {
         "bench" => bench(&place, &rest),
         "help" | "--help" | "-h" => help(),
         "" => usage("say what to do"),
-        "loom" => usage(&format!("{word} takes no arguments")),
+        "loom" | "model" => usage(&format!("{word} takes no arguments")),
         _ => usage(&format!("there is no chore {word:?}")),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Stepping, lowest, seal};
 use crate::rules::Rule;
+use crate::script::Op;
 use crate::world::{At, Checked, Context, KEYS, NONE, Record, State, Word, World, name_of};
 
 pub fn step(ctx: &Context<'_>, world: &mut World, me: usize) -> Checked {
@@ -137,7 +138,10 @@ fn walk(ctx: &Context<'_>, world: &mut World, me: usize) {
 fn sweep(ctx: &Context<'_>, world: &mut World, me: usize) -> Checked {
     let regs = world.regs(me);
     if regs.at == 2 {
-        world.finish(me);
+        match ctx.op(world, me) {
+            Op::Compact => world.go(me, At::Victims),
+            _ => world.finish(me),
+        }
         return Ok(());
     }
     let word = world.lookup(regs.at);

@@ -1,15 +1,16 @@
 //! The compactor: victims, rewriting, unlinking, tombstones (spec/CONCURRENCY.md, section
 //! "Compacting").
 
-use super::{Stepping, collect, lowest, seal, sync};
+use super::{Stepping, collect, lowest, sync};
 use crate::rules::Rule;
 use crate::world::{At, Checked, Context, KEYS, Loc, Segment, State, Word, World, is_ref, name_of};
 
 pub fn step(ctx: &Context<'_>, world: &mut World, me: usize) -> Checked {
     match world.processes[me].at {
-        At::Begin => collect::begin(ctx, world, me),
-        At::Orphans => collect::orphans(ctx, world, me, At::Victims),
-        At::Seal | At::SealByte | At::SealFooter => seal::step(ctx, world, me)?,
+        // Where the rule is removed, what an earlier collector has left is believed.
+        At::Orphans if !ctx.keeps(Rule::TombsUnderOwnWalk) => {
+            collect::orphans(ctx, world, me, At::Victims);
+        }
         At::Victims => victims(ctx, world, me),
         At::Copy => copy(ctx, world, me),
         At::Relocate => relocate(ctx, world, me)?,
@@ -29,7 +30,10 @@ pub fn step(ctx: &Context<'_>, world: &mut World, me: usize) -> Checked {
         At::Tombs => tombs(ctx, world, me),
         At::TombScan => scan_for_tomb(ctx, world, me),
         At::TombDrop => drop_tomb(ctx, world, me),
-        _ => sync::step(ctx, world, me)?,
+        At::Settle | At::SettleBlob | At::SettleByte | At::List | At::SyncEach | At::SyncNames => {
+            sync::step(ctx, world, me)?
+        }
+        _ => collect::step(ctx, world, me)?,
     }
     Ok(())
 }
