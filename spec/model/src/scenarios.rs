@@ -157,6 +157,36 @@ fn collecting() -> Vec<Scenario> {
         .without_power_loss(),
         new("a put beside a growth", &[&[&[put(A, R)], &[put(A, R), remove(R), Collect, Grow]]])
             .without_power_loss(),
+        new(
+            "a collector beside a set over what is there",
+            &[&[&[put(A, R), value(S)], &[set(S, A)], &[remove(R)], &[Collect]]],
+        )
+        .after(1)
+        .kills(1),
+        new(
+            "a collector beside two setters of one ref",
+            &[&[&[put(A, R), value(S)], &[set(S, A), remove(R)], &[value(S)], &[Collect]]],
+        )
+        .after(1)
+        .without_power_loss(),
+        new(
+            "an expired ref that is set again beside a collector",
+            &[&[&[put_synced(A, R), Seal], &[set_synced(R, A)], &[Collect]]],
+        )
+        .after(1)
+        .expired(R, 2)
+        .kills(1),
+        new(
+            "a ref set again and read by nobody, collected and compacted",
+            &[&[
+                &[value_synced(R), Seal, put_synced(A, R), Seal],
+                &[put(A, S), remove_synced(S)],
+                &[Compact],
+            ]],
+        )
+        .after(1)
+        .expired(R, 3)
+        .kills(1),
         new("two collectors beside nothing else", &[&[&[put(A, R)], &[Collect], &[Collect]]])
             .after(1)
             .kills(1),
@@ -330,6 +360,8 @@ pub fn removed() -> &'static [(Rule, &'static str)] {
         (Rule::OneCollector, "two collectors beside nothing else"),
         (Rule::InflightSeen, "a collector beside a set and a removal"),
         (Rule::InflightAfterCondemn, "a collector beside a set and a removal"),
+        (Rule::VoidWhenSuperseded, "a collector beside a set over what is there"),
+        (Rule::ExpiredExactly, "an expired ref that is set again beside a collector"),
         (Rule::WalkAcquits, "a collector beside a set"),
         (Rule::WalkSeesGrowth, "a collector beside a growth"),
         (Rule::SweepExact, "a collector beside a set and a removal"),
@@ -337,7 +369,6 @@ pub fn removed() -> &'static [(Rule, &'static str)] {
         (Rule::VictimsSealed, "a compactor that copies only some"),
         (Rule::TombsCopied, "a removal, compacted twice"),
         (Rule::RelocateExact, "a removal, compacted twice"),
-        (Rule::FailedCopyStaysPending, "a compactor beside a set"),
         (Rule::ProbedBeforeUnlink, "a compactor that copies only some"),
         (Rule::SyncBeforeUnlink, "a synced value replaced, collected, compacted"),
         (Rule::UnlinkSettles, "a synced value replaced, collected, compacted"),

@@ -69,6 +69,8 @@ pub struct Scenario {
     pub is_one_process: bool,
     /// Who dies in the first act, in which of its operations, before which step.
     pub death: Option<(usize, u8, At)>,
+    /// The versions of a ref that have expired, up to a number.
+    pub expired: Option<(Key, u8)>,
     /// Records that a compactor copies at most.
     pub budget: u8,
 }
@@ -85,6 +87,7 @@ impl Scenario {
             takes_up: false,
             is_one_process: false,
             death: None,
+            expired: None,
             budget: u8::MAX,
         }
     }
@@ -109,6 +112,11 @@ impl Scenario {
     /// A participant dies in its operation with this number, before this step.
     pub fn dying(self, who: usize, op: u8, at: At) -> Self {
         Self { death: Some((who, op, at)), ..self }
+    }
+
+    /// The versions of a ref up to this number have expired.
+    pub fn expired(self, name: Key, number: u8) -> Self {
+        Self { expired: Some((name, number)), ..self }
     }
 
     pub fn in_one_process(self) -> Self {

@@ -20,6 +20,9 @@ pub fn step(ctx: &Context<'_>, world: &mut World, me: usize) -> Checked {
             acquit(ctx, world, blob);
             world.go(me, At::Walk);
         }
+        At::ExpireAppend | At::ExpireExchange | At::ExpirePublish | At::ExpireLost => {
+            expire(ctx, world, me)?;
+        }
         At::Sweep => sweep(ctx, world, me)?,
         at => unreachable!("{at:?} is no step of the collector"),
     }
@@ -65,7 +68,7 @@ fn condemn(ctx: &Context<'_>, world: &mut World, me: usize) {
     }
     world.regs_mut(me).at += 1;
     if key == 1 {
-        world.regs_mut(me).at = 2;
+        world.regs_mut(me).at = if ctx.keeps(Rule::InflightSeen) { 0 } else { 2 };
         let looks = ctx.keeps(Rule::InflightSeen);
         world.go(me, if looks { At::Inflight } else { At::Walk });
     }
@@ -77,25 +80,42 @@ fn list_inflight(ctx: &Context<'_>, world: &mut World, me: usize) {
     }
     let listed = world.regs(me).listed;
     ctx.note(|| format!("lists the open segments {listed:#b}"));
-    world.regs_mut(me).todo = listed;
+    let regs = world.regs_mut(me);
+    (regs.todo, regs.key) = (listed, 0);
     world.go(me, At::InflightRead);
 }
 
+/// Reads the next record of the segments that were open.
 fn read_inflight(ctx: &Context<'_>, world: &mut World, me: usize) {
-    let todo = world.regs(me).todo;
-    if todo == 0 {
+    let regs = world.regs(me);
+    if regs.todo == 0 {
+        world.regs_mut(me).at = 2;
         return world.go(me, At::Walk);
     }
-    let number = lowest(todo);
-    let records = world.segments[number as usize].records.iter();
-    let in_flight = |record: &&Record| !record.is_published && record.blob != NONE;
-    let blobs = records.filter(in_flight).fold(0, |blobs, record| blobs | 1 << record.blob);
-    ctx.note(|| format!("reads segment {number}: blobs {blobs:#b} in flight"));
-    let regs = world.regs_mut(me);
-    (regs.todo, regs.victims) = (todo & (todo - 1), blobs);
-    if blobs != 0 {
-        world.go(me, At::InflightAcquit);
+    let number = lowest(regs.todo);
+    let records = &world.segments[number as usize].records;
+    let from = regs.key as usize;
+    let is_pending = |record: &&Record| !record.is_published && record.blob != NONE;
+    let next = (from..records.len()).find(|at| is_pending(&&records[*at]));
+    let Some(at) = next else {
+        let regs = world.regs_mut(me);
+        (regs.todo, regs.key) = (regs.todo & (regs.todo - 1), 0);
+        return;
+    };
+    let record = records[at];
+    world.regs_mut(me).key = at as u8 + 1;
+    if is_void(ctx, world, &record) {
+        return ctx.note(|| format!("passes over {record} at {number}.{at}, which is void"));
     }
+    ctx.note(|| format!("sees {record} at {number}.{at} in flight"));
+    world.regs_mut(me).victims = 1 << record.blob;
+    world.go(me, At::InflightAcquit);
+}
+
+fn is_void(ctx: &Context<'_>, world: &World, record: &Record) -> bool {
+    let word = world.lookup(record.key);
+    let is_beyond = |named: &Record| named.number >= record.number;
+    word.names() && (is_beyond(world.record(word.loc)) || !ctx.keeps(Rule::VoidWhenSuperseded))
 }
 
 fn acquit_inflight(ctx: &Context<'_>, world: &mut World, me: usize) {
@@ -118,8 +138,10 @@ fn acquit(ctx: &Context<'_>, world: &mut World, blob: u8) {
 fn walk(ctx: &Context<'_>, world: &mut World, me: usize) {
     let regs = world.regs(me);
     if regs.at as usize == KEYS || !ctx.keeps(Rule::WalkAcquits) {
-        world.regs_mut(me).at = 0;
-        return world.go(me, At::Sweep);
+        let regs = world.regs_mut(me);
+        (regs.at, regs.key) = (0, 0);
+        let has_expired = regs.name_seen.names();
+        return world.go(me, if has_expired { At::ExpireAppend } else { At::Sweep });
     }
     let word = match ctx.keeps(Rule::WalkSeesGrowth) {
         true => world.lookup(regs.at),
@@ -127,12 +149,57 @@ fn walk(ctx: &Context<'_>, world: &mut World, me: usize) {
         false => world.tables[(regs.root >> 1 & 1) as usize][regs.at as usize],
     };
     ctx.note(|| format!("walks over {}: {word}", name_of(regs.at)));
-    let blob = if word.is_live() { world.record(word.loc).blob } else { NONE };
+    let record = word.is_live().then(|| *world.record(word.loc));
+    let is_expired =
+        |(key, number)| record.is_some_and(|record| record.key == key && record.version <= number);
+    let blob = match ctx.scenario.expired.is_some_and(is_expired) {
+        true => {
+            ctx.note(|| "finds it expired".into());
+            world.regs_mut(me).name_seen = word;
+            NONE
+        }
+        false => record.map_or(NONE, |record| record.blob),
+    };
     let regs = world.regs_mut(me);
     (regs.at, regs.key) = (regs.at + 1, blob);
     if blob != NONE {
         world.go(me, At::WalkAcquit);
     }
+}
+
+/// Removes the ref that was found expired.
+fn expire(ctx: &Context<'_>, world: &mut World, me: usize) -> Checked {
+    let regs = world.regs(me);
+    let name = world.record(regs.name_seen.loc).key;
+    match world.processes[me].at {
+        At::ExpireAppend => {
+            let number = world.draw(1);
+            let loc = world.append(ctx, me, &[Record::new(name, number).tomb()]);
+            world.regs_mut(me).loc = loc;
+            world.go(me, At::ExpireExchange);
+        }
+        At::ExpireExchange => {
+            let seen = match ctx.keeps(Rule::ExpiredExactly) {
+                true => regs.name_seen,
+                false => world.lookup(name),
+            };
+            let is_moved = world.exchange(ctx, name, seen, regs.loc)?;
+            world.go(me, if is_moved { At::ExpirePublish } else { At::ExpireLost });
+        }
+        At::ExpirePublish => {
+            world.publish(ctx, regs.loc)?;
+            world.go(me, At::Sweep);
+        }
+        _ => {
+            let word = world.lookup(name);
+            let blob = if word.is_live() { world.record(word.loc).blob } else { NONE };
+            if blob != NONE {
+                acquit(ctx, world, blob);
+            }
+            world.go(me, At::Sweep);
+        }
+    }
+    Ok(())
 }
 
 fn sweep(ctx: &Context<'_>, world: &mut World, me: usize) -> Checked {

@@ -3,7 +3,9 @@
 
 use super::{Stepping, collect, lowest, sync};
 use crate::rules::Rule;
-use crate::world::{At, Checked, Context, KEYS, Loc, Segment, State, Word, World, is_ref, name_of};
+use crate::world::{
+    At, Checked, Context, KEYS, Loc, Record, Segment, State, Word, World, is_ref, name_of,
+};
 
 pub fn step(ctx: &Context<'_>, world: &mut World, me: usize) -> Checked {
     match world.processes[me].at {
@@ -13,12 +15,7 @@ pub fn step(ctx: &Context<'_>, world: &mut World, me: usize) -> Checked {
         }
         At::Victims => victims(ctx, world, me),
         At::Copy => copy(ctx, world, me),
-        At::Relocate => relocate(ctx, world, me)?,
-        At::PublishCopy => {
-            let loc = world.regs(me).loc;
-            world.publish(ctx, loc)?;
-            world.go(me, At::Copy);
-        }
+        At::Relocate => relocate(ctx, world, me),
         At::Probe => probe(ctx, world, me),
         At::Unlink => unlink(ctx, world, me),
         At::UnlinkNames => {
@@ -73,30 +70,27 @@ fn copy(ctx: &Context<'_>, world: &mut World, me: usize) {
         ctx.note(|| format!("drops {record}"));
         return world.store(record.key, Word { state: State::Dead, ..word });
     }
-    let loc = world.append(ctx, me, &[record.copied(record.number)]);
+    // Published at once: the index has named what it is a copy of.
+    let copy =
+        Record { is_published: true, was_named: record.was_named, ..record.copied(record.number) };
+    let loc = world.append(ctx, me, &[copy]);
     let regs = world.regs_mut(me);
     (regs.loc, regs.seen, regs.number) = (loc, word, regs.number + 1);
     world.go(me, At::Relocate);
 }
 
 /// Moves the word, whatever its flags.
-fn relocate(ctx: &Context<'_>, world: &mut World, me: usize) -> Checked {
+fn relocate(ctx: &Context<'_>, world: &mut World, me: usize) {
     let (to, seen) = (world.regs(me).loc, world.regs(me).seen);
     let key = world.record(to).key;
     let word = world.lookup(key);
     if word.names() && word.loc == seen.loc || !ctx.keeps(Rule::RelocateExact) {
         ctx.note(|| format!("moves {} from {} to {to}", name_of(key), seen.loc));
         world.store(key, Word { state: seen.state, loc: to, ..word });
-        world.record_mut(to).was_named = true;
-        world.go(me, At::PublishCopy);
-        return Ok(());
-    }
-    ctx.note(|| format!("finds {} at {word}: the copy stays pending", name_of(key)));
-    if !ctx.keeps(Rule::FailedCopyStaysPending) {
-        world.publish(ctx, to)?;
+    } else {
+        ctx.note(|| format!("finds {} at {word}: the copy is garbage", name_of(key)));
     }
     world.go(me, At::Copy);
-    Ok(())
 }
 
 /// Keeps the victims of which something is named.
@@ -157,7 +151,7 @@ fn tombs(ctx: &Context<'_>, world: &mut World, me: usize) {
 fn scan_for_tomb(ctx: &Context<'_>, world: &mut World, me: usize) {
     let regs = world.regs(me);
     let others = |(number, segment): (usize, &Segment)| {
-        let is_other = |(at, record): (usize, &crate::world::Record)| {
+        let is_other = |(at, record): (usize, &Record)| {
             record.key == regs.key && Loc(number as u8, at as u8) != regs.seen.loc
         };
         !segment.is_unlinked && segment.records.iter().enumerate().any(is_other)
