@@ -12,6 +12,8 @@ pub mod epoch;
 #[cfg(all(test, loom))]
 pub mod explorer;
 pub mod racy;
+#[cfg(all(test, not(loom)))]
+pub mod shuffled;
 
 use std::time::Duration;
 
@@ -93,27 +95,41 @@ impl HeapWords {
     }
 }
 
+/// Where, in a test, somebody else may come.
+#[cfg(any(test, loom))]
+#[inline]
+fn point() {
+    #[cfg(all(test, not(loom)))]
+    shuffled::point();
+}
+
 #[cfg(any(test, loom))]
 impl Words for HeapWords {
     fn len(&self) -> usize {
         self.0.len()
     }
     fn load(&self, at: usize) -> u64 {
+        point();
         self.0[at].load(Ordering::Acquire)
     }
     fn store(&self, at: usize, value: u64) {
+        point();
         self.0[at].store(value, Ordering::Release);
     }
     fn compare_exchange(&self, at: usize, current: u64, new: u64) -> Result<u64, u64> {
+        point();
         self.0[at].compare_exchange(current, new, Ordering::AcqRel, Ordering::Acquire)
     }
     fn fetch_or(&self, at: usize, bits: u64) -> u64 {
+        point();
         self.0[at].fetch_or(bits, Ordering::AcqRel)
     }
     fn fetch_and(&self, at: usize, mask: u64) -> u64 {
+        point();
         self.0[at].fetch_and(mask, Ordering::AcqRel)
     }
     fn fetch_add(&self, at: usize, value: u64) -> u64 {
+        point();
         self.0[at].fetch_add(value, Ordering::AcqRel)
     }
 }

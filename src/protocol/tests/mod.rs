@@ -8,4 +8,6 @@ mod play;
 mod relying;
 #[cfg(loom)]
 mod schedules;
+#[cfg(not(loom))]
+mod shuffled;
 mod world;

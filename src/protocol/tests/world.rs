@@ -12,9 +12,9 @@ use crate::sync::{HeapWords, Words};
 use std::sync::Arc;
 
 /// Records that one participant may append.
-const RECORDS: usize = 12;
+const RECORDS: usize = if cfg!(loom) { 12 } else { 48 };
 /// Participants that the log has space for.
-const WRITERS: usize = 5;
+const WRITERS: usize = if cfg!(loom) { 5 } else { 8 };
 /// Who prepares what is there at first.
 pub const FIRST: usize = 0;
 /// Who comes when all are done.

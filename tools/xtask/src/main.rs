@@ -39,6 +39,9 @@ The suite `deaths` goes further with DRYSTONE_DEATHS=all (every step twice, and 
 DRYSTONE_KILLS=N or DRYSTONE_KILL_HOURS=N, DRYSTONE_HALT_SECONDS=N, DRYSTONE_OPENS=N; what failed is
 played again by the line that it prints.
 
+DRYSTONE_SHUFFLES=N sets how many random schedules shuttle goes through in a test (twice: in two ways);
+DRYSTONE_SEED=N repeats those of a run.
+
 DRYSTONE_MODEL_DEPTH=N lets the model search up to N times as many states in every scenario; from 10 on
 it adds the scenarios that take hours (`cargo run --release -p protocol-model help`).
 
