@@ -12,6 +12,7 @@ mod guard;
 mod lock;
 mod map;
 mod real;
+mod sim;
 mod sys;
 mod temporary;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use fork::fork_generation;
 pub use guard::file_system_name;
 pub use map::{Advice, Map};
 pub use real::{OpenOptions, RealDisk};
+pub use sim::{History, Image, Killed, SimDisk};
 pub(crate) use sys::prefetch;
 
 use crate::error::Result;

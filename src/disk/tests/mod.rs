@@ -8,6 +8,7 @@ mod map;
 mod peer;
 mod real;
 mod refuse;
+mod sim;
 
 use super::*;
 use crate::error::{Error, ErrorKind};
