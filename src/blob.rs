@@ -10,6 +10,7 @@ use crate::format::word::Word;
 use crate::id::BlobId;
 use crate::segment::Mapped;
 use crate::sync::epoch::{Guard, Pinned};
+use crate::whole::is_whole;
 use std::ops::Deref;
 use std::sync::Arc;
 use zerocopy::{FromBytes, Immutable};
@@ -85,6 +86,14 @@ pub(crate) fn published_rest<'m>(
     // SAFETY: as in `Found::bytes`: a published record was named by the index, so all of it is written
     // and stays. `slice` checks the bounds, and the slice borrows the mapping.
     unsafe { map.slice(offset.checked_add(64)?, bytes.checked_sub(64)?) }
+}
+
+impl Engine {
+    /// Whether the published record whose header stands at an offset of a segment is what it says.
+    pub(crate) fn is_record_whole(&self, map: &Map, offset: u64, header: &Header) -> bool {
+        let body = published_body(map, offset, header);
+        body.is_some_and(|body| is_whole(header, body, self.files.hash))
+    }
 }
 
 /// The bytes of a blob: a view of the store's mapping, which nothing copies and nothing changes.

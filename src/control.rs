@@ -96,6 +96,7 @@ impl Fresh {
         words[at::MOUNT_WORD] = self.mount;
         words[at::FIRST_SEQUENCE_WORD] = self.next_sequence;
         words[at::LIMIT_WORD] = self.limit;
+        words[at::FIRST_SEGMENT_WORD] = u64::from(self.next_segment);
         words[at::ROOT_WORD] = self.root.0;
         words[at::NEXT_SEGMENT_WORD] = u64::from(self.next_segment);
         words[at::SEQUENCE_WORD] = self.next_sequence;
@@ -158,6 +159,24 @@ impl<W: Words> Control<W> {
             refs: self.page.load(at::LOST_REFS_WORD),
             segments: self.page.load(at::DAMAGED_SEGMENTS_WORD),
         }
+    }
+
+    /// Whether a segment was not begun in this run: of what stands in it nobody knows more than the
+    /// recovery has verified.
+    pub fn is_earlier(&self, segment: u32) -> bool {
+        let drawn = self.page.load(at::FIRST_SEGMENT_WORD)..self.page.load(at::NEXT_SEGMENT_WORD);
+        !drawn.contains(&u64::from(segment))
+    }
+
+    /// The segment that the recovery has buried in, as long as nobody has given it its name.
+    pub fn burial(&self) -> Option<u32> {
+        let number = self.page.load(at::BURIAL_WORD).checked_sub(1)?;
+        Some(u32::try_from(number).unwrap_or(u32::MAX))
+    }
+
+    /// Notes the segment that the recovery has buried in; `None` when its name lasts.
+    pub fn note_burial(&self, segment: Option<u32>) {
+        self.page.store(at::BURIAL_WORD, segment.map_or(0, |number| u64::from(number) + 1));
     }
 
     /// The root of the index.

@@ -56,6 +56,10 @@ pub fn tag(identity: &Identity) -> String {
     format!("{:032x}", xxh3_128(text.as_bytes()))
 }
 
+fn burial_path(dir: &str) -> String {
+    format!("{dir}/burial.seg")
+}
+
 fn run_dir(tag: &str) -> String {
     format!("{RUN_DIR}/{tag}")
 }
@@ -164,6 +168,11 @@ impl Run {
             .advice("close the store in all processes and open it again: the run is rebuilt, and nothing that was stored is lost"))
     }
 
+    /// Where the segment stands that the recovery has buried in, as long as it has no other name.
+    pub fn burial_path(&self) -> String {
+        burial_path(&self.dir)
+    }
+
     fn table_path(&self, generation: u32) -> String {
         format!("{}/{generation:08x}.idx", self.dir)
     }
@@ -237,6 +246,11 @@ impl RunBuilder {
         let file =
             opened.ok_or_else(|| Error::new(ErrorKind::Io, "a new table is gone").path(&path))?;
         file.map(words as u64 * 8, Access::Write)
+    }
+
+    /// Where the segment that the recovery has buried in is to stand.
+    pub fn burial_path(&self) -> String {
+        burial_path(&self.dir)
     }
 
     /// Writes the control page and gives the run its name; `false` if somebody else was faster.

@@ -15,7 +15,7 @@ use super::lasting::Lasting;
 use super::quiet::Quiet;
 use crate::engine::{Durability, Engine};
 use crate::error::{ErrorKind, Result};
-use crate::segment::Appender;
+use crate::segment::{Appender, Judge};
 use crate::sync::epoch::Guard;
 use crate::units::{GIB, KIB, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -148,9 +148,11 @@ impl Engine {
     /// records are not durable is an error.
     pub fn seal(&self, mut appender: Appender, guard: &Guard, durable: bool) -> Result<()> {
         let number = appender.number();
-        let sealed = appender.seal(&self.run.control, durable, &|header, location| {
-            self.judge(header, location, guard)
-        });
+        let judge = Judge {
+            is_named: &|header, location| self.judge(header, location, guard),
+            is_whole: &|map, offset, header| self.is_record_whole(map, offset, header),
+        };
+        let sealed = appender.seal(&self.run.control, durable, judge);
         // Poisoned, if it comes to that, while nobody else can take it up.
         match self.or_abandon(number, sealed, guard) {
             Err(error) if error.kind() == ErrorKind::SyncFailed => Err(error),

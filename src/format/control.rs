@@ -23,6 +23,8 @@ pub const MOUNT_WORD: usize = 4;
 pub const LIMIT_WORD: usize = 5;
 /// The first sequence number of the run.
 pub const FIRST_SEQUENCE_WORD: usize = 6;
+/// The first segment number of the run: those below are of earlier ones.
+pub const FIRST_SEGMENT_WORD: usize = 7;
 /// The root of the index.
 pub const ROOT_WORD: usize = 8;
 /// Moves when segments have been unlinked.
@@ -43,6 +45,8 @@ pub const LOST_RECORDS_WORD: usize = 48;
 pub const LOST_REFS_WORD: usize = 49;
 /// Files of segments that are damaged, or something else.
 pub const DAMAGED_SEGMENTS_WORD: usize = 50;
+/// The segment that the recovery has buried in and that has no name yet, plus 1; 0 for none.
+pub const BURIAL_WORD: usize = 51;
 /// Hints: location of the last header appended to each open segment, plus 1; 0 is a free slot.
 pub const OPEN_WORD: usize = 64;
 /// Number of the slots at [`OPEN_WORD`].

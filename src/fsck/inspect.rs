@@ -207,7 +207,8 @@ fn look<'a>(
     } else {
         blocks.len()
     };
-    let facts = Facts { number, map, records, is_head_whole, is_sealed, durable };
+    let is_confirmed = is_sealed && end.is_some_and(|end| end.is_confirmed);
+    let facts = Facts { number, map, records, is_head_whole, is_sealed, is_confirmed, durable };
     if !is_head_whole {
         seen.findings.push(head_finding(file, number, durable, site)?);
     } else if !is_sealed {

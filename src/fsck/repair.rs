@@ -24,7 +24,7 @@ use crate::format::superblock::{COPY_BYTES, Superblock};
 use crate::format::word::{Word, WordKind};
 use crate::id::Key;
 use crate::index::{Index, canonical};
-use crate::recover::{Source, key_of, rebuild_shared};
+use crate::recover::{Source, key_of, place_burial, rebuild_shared};
 use crate::run::{RUN_DIR, Run, RunBuilder};
 use crate::segment::{SEGMENTS_DIR, publish_foreign, segment_path};
 use crate::sync::epoch::pin;
@@ -234,5 +234,7 @@ fn rebuild(site: &Site<'_>, limit: u64) -> Result<()> {
         limit,
         threads: site.options.threads,
     };
-    rebuild_shared(&source).map(drop)
+    rebuild_shared(&source)?;
+    let run = Run::attach(site.disk(), &site.tag, &site.superblock.uuid, Access::Write)?;
+    run.map_or(Ok(()), |run| place_burial(&site.files, &run))
 }

@@ -19,7 +19,7 @@ use crate::format::record::{HEADER_BYTES, Kind, SEQUENCE_MAX, State, chunk_diges
 use crate::format::word::{Location, Root};
 use crate::hash::{chunk_digest, encode_chunks};
 use crate::recover::{Item, key_of, part_of, scratch_control};
-use crate::segment::{Appender, Scan, Scanned, first_free, map_all, segment_path};
+use crate::segment::{Appender, Judge, Scan, Scanned, first_free, map_all, segment_path};
 use crate::units::{CHUNK_BYTES, MIB, PAGE_BYTES};
 use std::collections::BTreeSet;
 
@@ -225,7 +225,11 @@ impl Copying<'_> {
     /// Seals the target, durably.
     fn finish(&mut self) -> Result<()> {
         match self.target.take() {
-            Some(mut target) => target.seal(self.control, true, &|_, _| Ok(false)),
+            Some(mut target) => target.seal(
+                self.control,
+                true,
+                Judge { is_named: &|_, _| Ok(false), is_whole: &|_, _, _| true },
+            ),
             None => Ok(()),
         }
     }

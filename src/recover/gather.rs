@@ -27,6 +27,17 @@ pub struct Reliance {
     pub held: u64,
 }
 
+/// A segment that does not prove that all of it is durable.
+#[derive(Clone, Copy, Debug)]
+pub struct Unproved {
+    /// Its number.
+    pub number: u32,
+    /// Whether it has a footer.
+    pub is_sealed: bool,
+    /// Whether every published record in it is whole.
+    pub is_whole: bool,
+}
+
 /// What the segments hold.
 #[derive(Default)]
 pub struct Gathered {
@@ -42,15 +53,15 @@ pub struct Gathered {
     pub bytes: u64,
     /// What had to be left out; its refs are told by the fold.
     pub lost: Lost,
-    /// Segments without a footer.
-    pub unsealed: Vec<u32>,
+    /// Segments that do not prove that all of them is durable.
+    pub unproved: Vec<Unproved>,
 }
 
 impl Gathered {
     fn merge(mut self, mut other: Self) -> Self {
         self.items.append(&mut other.items);
         self.reliances.append(&mut other.reliances);
-        self.unsealed.append(&mut other.unsealed);
+        self.unproved.append(&mut other.unproved);
         self.sequence_max = self.sequence_max.max(other.sequence_max);
         self.segment_max = self.segment_max.max(other.segment_max);
         self.bytes += other.bytes;
@@ -71,7 +82,7 @@ pub fn gather(files: &Files) -> Result<Gathered> {
         .try_fold(Gathered::default, |gathered, &number| gather_one(files, number, gathered))
         .try_reduce(Gathered::default, |a, b| Ok(a.merge(b)))?;
     gathered.segment_max = first_free(&numbers).checked_sub(1);
-    gathered.unsealed.sort_unstable();
+    gathered.unproved.sort_unstable_by_key(|segment| segment.number);
     Ok(gathered)
 }
 
@@ -89,11 +100,9 @@ fn gather_one(files: &Files, number: u32, mut gathered: Gathered) -> Result<Gath
     };
     gathered.bytes += facts.map.len();
     gathered.lost.segments += u64::from(!facts.is_head_whole);
-    if !facts.is_sealed {
-        gathered.unsealed.push(number);
-    }
     let mut parts = gathered.items.pop().unwrap_or_default();
     let reader = Reader { files, facts: &facts };
+    let lost_before = gathered.lost.records;
     for (index, entry) in facts.records.iter().enumerate() {
         if entry.sequence.get() > SEQUENCE_MAX && !bug!("number-believed") {
             // Forged: nothing that comes later could have a higher number.
@@ -108,6 +117,11 @@ fn gather_one(files: &Files, number: u32, mut gathered: Gathered) -> Result<Gath
         }
     }
     gathered.items.push(parts);
+    // One whose head is damaged stays as it is: nothing can be proved of it.
+    if facts.is_head_whole && !facts.is_confirmed {
+        let is_whole = gathered.lost.records == lost_before;
+        gathered.unproved.push(Unproved { number, is_sealed: facts.is_sealed, is_whole });
+    }
     Ok(gathered)
 }
 

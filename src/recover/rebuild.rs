@@ -1,22 +1,20 @@
 //! Putting the records that count into a new run.
 #![forbid(unsafe_code)]
 
-use super::fold::{Buried, Folded, fold};
-use super::gather::{Gathered, gather, key_of};
+use super::burial::bury;
+use super::fold::{Folded, fold};
+use super::gather::{Gathered, Unproved, gather};
 use super::parts::{Item, PARTS_LOG2};
-use crate::blob::published_body;
 use crate::control::{Control, Fresh};
-use crate::disk::{Access, Disk, Identity, Map};
+use crate::disk::{Disk, Identity, Map};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::control::BYTES;
-use crate::format::record::{Header, Kind};
-use crate::format::refs::{PINS, RefBody, ref_digest};
 use crate::format::superblock::Superblock;
-use crate::format::word::{Root, Word, WordKind};
-use crate::id::{BlobId, Key};
+use crate::format::word::{Root, Word};
+use crate::id::Key;
 use crate::index::{Index, Tables, fill, header, stretch, table_words};
 use crate::run::{PRIVATE_TAG, Run, RunBuilder, stamp, tag};
-use crate::segment::{Appender, Files, map_all};
+use crate::segment::Files;
 use crate::sync::Words;
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -74,19 +72,20 @@ impl Source<'_> {
     }
 }
 
-/// Builds the run of this boot and gives it its name; `false` if somebody else was faster.
-pub fn rebuild_shared(source: &Source<'_>) -> Result<bool> {
+/// Builds the run of this boot and gives it its name, and tells which segments are to be proved
+/// through it; `None` if somebody else was faster.
+pub fn rebuild_shared(source: &Source<'_>) -> Result<Option<Vec<Unproved>>> {
     let disk = &source.files.disk;
     let builder = RunBuilder::new(disk)?;
     let dir = builder.dir().to_owned();
     let built = build(source, builder);
-    if !matches!(built, Ok(true)) {
+    if !matches!(built, Ok(Some(_))) {
         RunBuilder::abandon(&**disk, &dir);
     }
     built
 }
 
-fn build(source: &Source<'_>, builder: RunBuilder) -> Result<bool> {
+fn build(source: &Source<'_>, builder: RunBuilder) -> Result<Option<Vec<Unproved>>> {
     let pool = source.pool()?;
     let (gathered, folded) = source.read(&pool)?;
     let keys = folded.winners.iter().map(Vec::len).sum::<usize>() + folded.buried.len();
@@ -97,9 +96,9 @@ fn build(source: &Source<'_>, builder: RunBuilder) -> Result<bool> {
     let building = Building { root: control.root(), table: &table, stamp };
     let index = Index::new(building);
     pool.install(|| building.fill(&folded.winners))?;
-    bury(source, &control, &index, &folded.buried)?;
-    seal_open(source, &control, &index, &gathered.unsealed);
-    builder.finish(&control.words(), &tag(source.identity))
+    bury(source, &builder, &control, &index, &folded.buried)?;
+    let is_named = builder.finish(&control.words(), &tag(source.identity))?;
+    Ok(is_named.then_some(gathered.unproved))
 }
 
 /// Builds a run in memory, for reading; changes nothing on the disk.
@@ -140,7 +139,7 @@ pub fn scratch_control(fresh: &Fresh) -> Result<Control> {
 
 /// The one table of a run that nobody else sees yet. It is made large enough never to grow.
 #[derive(Clone, Copy)]
-struct Building<'a> {
+pub(super) struct Building<'a> {
     root: Root,
     table: &'a Map,
     stamp: [u64; 4],
@@ -210,116 +209,5 @@ impl Building<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// Appends what counts instead of the refs that were passed over, durably, with new numbers.
-fn bury(
-    source: &Source<'_>,
-    control: &Control,
-    index: &Index<Building<'_>>,
-    buried: &[Buried],
-) -> Result<()> {
-    if buried.is_empty() {
-        return Ok(());
-    }
-    let mut appender = Appender::create(source.files, control)?;
-    for buried in buried {
-        let Some(record) = instead_of(source.files, buried)? else { continue };
-        let mut batch = appender.batch();
-        let sequence = control.draw_sequences(1);
-        batch.push(record.kind, &record.body, sequence, record.digest);
-        appender.append(&batch, control)?;
-        let placed = batch.records()[0];
-        let location = appender.location(placed.offset)?;
-        let word = if record.kind.is_tomb() {
-            Word::tomb(location, true)
-        } else {
-            Word::live(location, true, placed.bytes)
-        };
-        if index.publish(record.key, index.lookup(record.key)?, word)?.is_ok() {
-            appender.publish(&mut batch, &[0])?;
-        }
-        appender.recycle(batch);
-    }
-    appender.seal(control, true, &|header, location| named(source.files, index, header, location))
-}
-
-struct Instead {
-    kind: Kind,
-    key: Key,
-    body: Vec<u8>,
-    digest: [u8; 32],
-}
-
-/// The record that buries a passed-over version: a copy of the one that counts, or a tombstone.
-fn instead_of(files: &Files, buried: &Buried) -> Result<Option<Instead>> {
-    if let Some(item) = buried.instead {
-        return Ok(read_record(files, &item)?.map(|(header, body)| Instead {
-            kind: header.kind,
-            key: item.key,
-            body,
-            digest: header.digest,
-        }));
-    }
-    let Some((header, body)) = read_record(files, &buried.passed)? else { return Ok(None) };
-    let name = match header.kind {
-        Kind::Pin => {
-            let key = BlobId::from_padded(files.hash, header.digest).to_string().into_bytes();
-            RefBody { namespace: PINS.into(), key, ..RefBody::default() }
-        }
-        _ => match RefBody::decode(&body) {
-            Some(body) => {
-                RefBody { namespace: body.namespace, key: body.key, ..RefBody::default() }
-            }
-            None => return Ok(None),
-        },
-    };
-    let (key, body) = (buried.passed.key, name.encode());
-    let digest = ref_digest(key, &body);
-    Ok(Some(Instead { kind: Kind::RefTomb, key, body, digest }))
-}
-
-fn read_record(files: &Files, item: &Item) -> Result<Option<(Header, Vec<u8>)>> {
-    let location = item.word.location();
-    let Some(file) = files.open(location.segment(), Access::Read)? else { return Ok(None) };
-    let map = map_all(&*file)?;
-    let block = map.read_block(location.offset());
-    let place = files.place(location.segment());
-    let header = block.and_then(|block| Header::decode(&block, place, location.offset()));
-    Ok(header.and_then(|header| {
-        let body = published_body(&map, location.offset(), &header)?.to_vec();
-        Some((header, body))
-    }))
-}
-
-fn named(
-    files: &Files,
-    index: &Index<Building<'_>>,
-    header: &Header,
-    location: crate::format::word::Location,
-) -> Result<bool> {
-    let word = index.lookup(key_of(files, header))?.word;
-    Ok(matches!(word.kind(), WordKind::Live | WordKind::Tomb) && word.location() == location)
-}
-
-/// Seals the segments that were open, so that the next recovery need not walk them. What cannot be
-/// sealed (another recoverer is at it, the disk is full) stays as it is.
-fn seal_open(
-    source: &Source<'_>,
-    control: &Control,
-    index: &Index<Building<'_>>,
-    unsealed: &[u32],
-) {
-    for &number in unsealed {
-        let sealed =
-            Appender::adopt_orphan(source.files, number).and_then(|appender| match appender {
-                Some(mut appender) => appender.seal(control, true, &|header, location| {
-                    named(source.files, index, header, location)
-                }),
-                None => Ok(()),
-            });
-        // Not an error of the recovery: an unsealed segment is only slower to read.
-        drop(sealed);
     }
 }

@@ -26,7 +26,7 @@ pub use read::{
     End, Facts, end_of, is_sealed, pin_of, publish_foreign, read_facts, read_footer, walk,
 };
 pub use scan::{Scan, Scanned};
-pub use seal::confirm_sealed;
+pub use seal::{Judge, confirm_sealed};
 pub use set::{Mapped, SegmentSet};
 pub use spare::Spare;
 pub use sync::{sync_data, sync_name};

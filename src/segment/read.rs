@@ -74,6 +74,8 @@ pub struct Facts {
     pub is_head_whole: bool,
     /// Whether it has a footer.
     pub is_sealed: bool,
+    /// Whether that is followed by a durable point: then there is nothing in it that is not durable.
+    pub is_confirmed: bool,
     /// What stands below is proved to have been durable.
     pub durable: u64,
 }
@@ -94,13 +96,16 @@ pub fn read_facts(files: &Files, number: u32) -> Result<Option<Facts>> {
     let is_sealed = listed.is_some();
     let (mut records, durable) = match (listed, end) {
         (Some(records), Some(end)) => (records, end.durable),
+        // Damage: nothing that the end says is believed.
+        (_, Some(_)) => (walk(&blocks, files, number, 0).0, 0),
         _ => walk(&blocks, files, number, 0),
     };
     blocks.check()?;
     let durable = if is_head_whole { durable } else { 0 };
     let is_mapped = |entry: &Entry| entry.end(files.digest_bytes()).is_some_and(|e| e <= map.len());
     records.retain(is_mapped);
-    Ok(Some(Facts { number, map, records, is_head_whole, is_sealed, durable }))
+    let is_confirmed = is_sealed && end.is_some_and(|end| end.is_confirmed);
+    Ok(Some(Facts { number, map, records, is_head_whole, is_sealed, is_confirmed, durable }))
 }
 
 /// The entries of a footer, or `None` if anything about them is wrong.

@@ -6,6 +6,8 @@
 //!     of a later record of its key is.
 //! I3  The footer says how much was durable before it was written; above that it proves nothing.
 //! I4  The file is cut to its records before the footer goes behind them, never below one.
+//! I5  A power loss may have torn the records of an earlier run: a footer vouches for those that were
+//!     verified in this run, and for nothing from the first torn one on.
 //!
 //! Death: after the cut, an open segment without reserved space; inside the footer, bytes that are no
 //! record, which the next appender passes over.
@@ -17,7 +19,7 @@ use super::files::{Files, segment_path};
 use super::read::{end_of, walk};
 use super::sync::{sync_data, sync_name};
 use crate::control::Control;
-use crate::disk::{Access, File};
+use crate::disk::{Access, File, Map};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Header, Kind, STATE_OFFSET, State};
 use crate::format::segment::{ENTRY_BYTES, Entry, Trailer};
@@ -27,9 +29,15 @@ use zerocopy::IntoBytes;
 /// Mode of a segment that nobody writes to any more.
 const MODE_FINISHED: u32 = 0o400;
 
-/// What whoever seals says about a pending record: whether the index names it. Where another record of
-/// its key has come instead, that one's state byte is set.
-pub type Judge<'a> = &'a dyn Fn(&Header, Location) -> Result<bool>;
+/// What whoever seals says about the records.
+#[derive(Clone, Copy)]
+pub struct Judge<'a> {
+    /// Whether the index names a pending record. Where another record of its key has come instead, that
+    /// one's state byte is set.
+    pub is_named: &'a dyn Fn(&Header, Location) -> Result<bool>,
+    /// Whether the published record whose header stands at an offset is what its digest says.
+    pub is_whole: &'a dyn Fn(&Map, u64, &Header) -> bool,
+}
 
 impl Appender {
     /// Seals the segment; nothing may be appended any more, and nobody takes it up again, also after
@@ -39,35 +47,47 @@ impl Appender {
     ///
     /// # Errors
     /// `SyncFailed` when an fsync failed: the segment is to be poisoned before the appender is dropped.
-    pub fn seal(&mut self, control: &Control, durable: bool, is_named: Judge<'_>) -> Result<()> {
-        let sealed = self.try_seal(durable, is_named);
+    pub fn seal(&mut self, control: &Control, durable: bool, judge: Judge<'_>) -> Result<()> {
+        let is_earlier = control.is_earlier(self.number) && !bug!("torn-vouched");
+        let sealed = self.try_seal(durable, is_earlier, judge);
         if let Some(slot) = self.slot.take() {
             control.forget_open(slot, self.number);
         }
         sealed?;
-        if durable { confirm(&self.files, self.number, &*self.file) } else { Ok(()) }
+        let proves = durable && self.durable == self.tail;
+        if proves { confirm(&self.files, self.number, &*self.file) } else { Ok(()) }
     }
 
-    fn try_seal(&mut self, durable: bool, is_named: Judge<'_>) -> Result<()> {
-        let mut entries = self.list()?;
-        self.publish_named(&mut entries, is_named)?;
+    fn try_seal(&mut self, durable: bool, is_earlier: bool, judge: Judge<'_>) -> Result<()> {
+        // Who has taken over half a footer begins at the step behind it, and so behind the end.
+        let map = self.file.map(self.tail.min(self.file.len()?), Access::Read)?;
+        let (mut entries, proved) = walk(&map, &self.files, self.number, 0);
+        let whole =
+            if is_earlier { self.whole_below(&map, &entries, proved, judge) } else { self.tail };
+        self.publish_named(&mut entries, judge)?;
         if durable {
             self.sync()?;
+            self.durable = self.durable.min(whole);
         }
         self.write_footer(&entries)
     }
 
-    fn list(&self) -> Result<Vec<Entry>> {
-        // Who has taken over half a footer begins at the step behind it, and so behind the end.
-        let map = self.file.map(self.tail.min(self.file.len()?), Access::Read)?;
-        Ok(walk(&map, &self.files, self.number, 0).0)
+    /// Offset below which every published record is whole, if those below `proved` are.
+    fn whole_below(&self, map: &Map, entries: &[Entry], proved: u64, judge: Judge<'_>) -> u64 {
+        let is_torn = |entry: &&Entry| {
+            let header = entry.header().filter(|header| header.state == State::Published);
+            let is_proved = entry.end(self.files.digest_bytes()).is_some_and(|end| end <= proved);
+            !is_proved
+                && header.is_some_and(|header| !(judge.is_whole)(map, entry.offset(), &header))
+        };
+        entries.iter().find(is_torn).map_or(self.tail, Entry::offset)
     }
 
-    fn publish_named(&self, entries: &mut [Entry], is_named: Judge<'_>) -> Result<()> {
+    fn publish_named(&self, entries: &mut [Entry], judge: Judge<'_>) -> Result<()> {
         for entry in entries {
             let Some(header) = entry.header() else { continue };
             let location = self.location(entry.offset())?;
-            if header.state == State::Pending && is_named(&header, location)? {
+            if header.state == State::Pending && (judge.is_named)(&header, location)? {
                 self.file.write_at(&[State::Published as u8], entry.offset() + STATE_OFFSET)?;
                 entry.state = State::Published as u8;
             }
@@ -84,11 +104,12 @@ impl Appender {
     }
 }
 
-/// Makes a sealed segment durable and says so behind its trailer; `false` if it is not sealed.
+/// Makes a sealed segment durable and says so behind its trailer; `false` if it is not sealed. In one
+/// whose records may be torn, because they have not been `verified` since a power loss, nothing is said.
 ///
 /// # Errors
 /// `SyncFailed` when the fsync failed: the segment is to be poisoned.
-pub fn confirm_sealed(files: &Files, number: u32) -> Result<bool> {
+pub fn confirm_sealed(files: &Files, number: u32, verified: bool) -> Result<bool> {
     let Some(file) = files.open(number, Access::Read)? else { return Ok(true) };
     let blocks = FileBlocks::new(&*file)?;
     let end = end_of(&blocks, files, number);
@@ -96,6 +117,7 @@ pub fn confirm_sealed(files: &Files, number: u32) -> Result<bool> {
     match end {
         None => return Ok(false),
         Some(end) if end.is_confirmed => return Ok(true),
+        Some(_) if !verified => return sync_data(&*file).map(|()| true),
         Some(_) => {}
     }
     match files.open(number, Access::Write) {

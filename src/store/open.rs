@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::superblock::{FILE_BYTES, Superblock};
 use crate::id::HashAlgorithm;
 use crate::index::Index;
-use crate::recover::{Source, rebuild_private, rebuild_shared};
+use crate::recover::{Source, Unproved, place_burial, prove, rebuild_private, rebuild_shared};
 use crate::run::{RUN_DIR, Run, RunBuilder, tag};
 use crate::segment::{Files, SEGMENTS_DIR};
 use crate::sync::epoch::pin;
@@ -23,8 +23,6 @@ const STORE_PATH: &str = "STORE";
 const QUARANTINE_DIR: &str = "quarantine";
 /// Byte of `locks` that a recoverer holds, so that others do not do its work again.
 const RECOVERY_BYTE: u64 = 2;
-/// So long an opener lets a recoverer work before it builds a run of its own.
-const RECOVERY_PATIENCE: Duration = Duration::from_secs(10);
 /// So long an opener waits for somebody who holds the store exclusively.
 const USERS_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -43,15 +41,16 @@ fn open_engine(options: &Options, path: &Path) -> Result<Engine> {
     };
     check_properties(&superblock, options)?;
     let files = Files { disk: disk.clone(), uuid: superblock.uuid, hash: superblock.hash };
-    let (run, users) = if options.read_only {
-        (read_only_run(&files, &superblock, options)?, None)
+    let (run, unproved, users) = if options.read_only {
+        (read_only_run(&files, &superblock, options)?, Vec::new(), None)
     } else {
         complete_layout(&*disk)?;
         let users = join_users(&*disk)?;
-        (shared_run(&files, &superblock, options, &*users)?, Some(users))
+        let (run, unproved) = shared_run(&files, &superblock, options, &*users)?;
+        (run, unproved, Some(users))
     };
     let total = disk.space()?.total;
-    Ok(Engine::new(
+    let engine = Engine::new(
         path.to_path_buf(),
         superblock,
         options.settings.clone(),
@@ -59,7 +58,9 @@ fn open_engine(options: &Options, path: &Path) -> Result<Engine> {
         run,
         users,
         total,
-    ))
+    );
+    prove(&engine, &unproved);
+    Ok(engine)
 }
 
 fn open_disk(options: &Options, path: &Path) -> Result<Arc<dyn Disk>> {
@@ -211,18 +212,18 @@ fn shared_run(
     superblock: &Superblock,
     options: &Options,
     users: &dyn File,
-) -> Result<Run> {
+) -> Result<(Run, Vec<Unproved>)> {
     let disk = &files.disk;
     let identity = disk.identity()?;
     let tag = tag(&identity);
-    let attach = || attach(disk, &tag, &superblock.uuid, Access::Write);
+    let attach = || attach(files, &tag, Access::Write);
     match attach() {
-        Ok(Some(run)) if run.control.is_of_mount(&identity) => return Ok(run),
+        Ok(Some(run)) if run.control.is_of_mount(&identity) => return Ok((run, Vec::new())),
         Ok(None) => {}
         // Built under another mount, or damaged: only whoever is alone may put it aside.
         Ok(Some(run)) => {
             if !put_aside(&**disk, users, &tag)? {
-                return Ok(run);
+                return Ok((run, Vec::new()));
             }
         }
         Err(error) => {
@@ -236,32 +237,35 @@ fn shared_run(
     let start = Instant::now();
     loop {
         if let Some(run) = attach()? {
-            return Ok(run);
+            return Ok((run, Vec::new()));
         }
         if lock.try_lock(RECOVERY_BYTE, 1, LockKind::Exclusive)? {
             RunBuilder::remove_others(&**disk, Some(&tag));
             break;
         }
-        if start.elapsed() > RECOVERY_PATIENCE {
+        if start.elapsed() > options.recovery_patience {
             break;
         }
         std::thread::sleep(Duration::from_millis(2));
     }
     if let Some(run) = attach()? {
-        return Ok(run);
+        return Ok((run, Vec::new()));
     }
-    rebuild_shared(&source(files, superblock, &identity, options))?;
-    attach()?.ok_or_else(|| Error::new(ErrorKind::Io, "a run that was just built is gone"))
+    let unproved = rebuild_shared(&source(files, superblock, &identity, options))?;
+    let run = attach()?;
+    let run = run.ok_or_else(|| Error::new(ErrorKind::Io, "a run that was just built is gone"))?;
+    Ok((run, unproved.unwrap_or_default()))
 }
 
 /// The run of this boot, if there is one. What costs the same whatever is in the store has been checked:
 /// the control page, its counter, and the tables that its root names, their headers and lengths.
-fn attach(disk: &Arc<dyn Disk>, tag: &str, uuid: &[u8; 16], access: Access) -> Result<Option<Run>> {
-    let Some(run) = Run::attach(disk, tag, uuid, access)? else { return Ok(None) };
+fn attach(files: &Files, tag: &str, access: Access) -> Result<Option<Run>> {
+    let Some(run) = Run::attach(&files.disk, tag, &files.uuid, access)? else { return Ok(None) };
     if !bug!("run-unchecked") {
         run.control.check_counter()?;
         Index::new(run.tables(&pin())).stats()?;
     }
+    place_burial(files, &run)?;
     Ok(Some(run))
 }
 
@@ -291,7 +295,7 @@ fn source<'a>(
 /// For reading, the run is used where there is one; else the index is built in memory.
 fn read_only_run(files: &Files, superblock: &Superblock, options: &Options) -> Result<Run> {
     let identity = files.disk.identity()?;
-    let shared = attach(&files.disk, &tag(&identity), &superblock.uuid, Access::Read);
+    let shared = attach(files, &tag(&identity), Access::Read);
     match shared {
         Ok(Some(run)) if run.control.is_of_mount(&identity) => Ok(run),
         _ => rebuild_private(&source(files, superblock, &identity, options)),

@@ -8,9 +8,12 @@ use crate::error::Result;
 use crate::id::HashAlgorithm;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// More threads than this only cost their start.
 const THREADS_MAX: usize = 256;
+/// So long an opener lets a recoverer work before it builds a run of its own.
+const RECOVERY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How a store is opened; see [`Store::options`].
 #[derive(Clone, Debug)]
@@ -23,6 +26,7 @@ pub struct Options {
     pub(super) trust_other_users: bool,
     pub(super) boot_id: Option<String>,
     pub(super) disk: Option<Arc<dyn Disk>>,
+    pub(super) recovery_patience: Duration,
     pub(super) settings: Settings,
 }
 
@@ -37,6 +41,7 @@ impl Options {
             trust_other_users: false,
             boot_id: None,
             disk: None,
+            recovery_patience: RECOVERY_PATIENCE,
             settings: Settings {
                 durability: Durability::default(),
                 verify: Verify::default(),
@@ -123,6 +128,13 @@ impl Options {
     #[doc(hidden)]
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
         self.disk = Some(disk);
+        self
+    }
+
+    /// So long somebody else's recovery is waited for, before this opener builds a run of its own.
+    #[doc(hidden)]
+    pub fn recovery_patience(mut self, patience: Duration) -> Self {
+        self.recovery_patience = patience;
         self
     }
 
