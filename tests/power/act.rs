@@ -1,4 +1,5 @@
 //! What processes do to a store, and what of it they are told.
+#![forbid(unsafe_code)]
 
 use crate::oracle::{Ending, Key, Oracle, Seen, State};
 use crate::support::{Dice, KIB, bytes};
@@ -86,13 +87,13 @@ impl Action {
     }
 
     /// Whether it can be told when it is acknowledged.
-    fn takes_durability(&self) -> bool {
+    pub fn takes_durability(&self) -> bool {
         use Action::{Draft, DraftAs, PutMany, Remove, Unpin};
         !matches!(self, PutMany(_) | Draft(_) | DraftAs(..) | Unpin(_) | Remove(_))
     }
 
     /// The states that it gives to keys.
-    fn effects(&self) -> Vec<(Key, State)> {
+    pub fn effects(&self) -> Vec<(Key, State)> {
         let there = |blob: u8| (Key::Blob(blob), State::There);
         let pinned = |blob: u8| [there(blob), (Key::Pin(blob), State::There)];
         match self {
@@ -149,7 +150,7 @@ impl Actor {
         let (effects, now) = (action.effects(), self.disk.now());
         let is_synced = durability == Durability::Synced;
         let events = self.oracle().begin(&effects, is_synced, now);
-        let done = until_death(|| self.perform(action, durability));
+        let done = until_death(|| perform(&self.store, action, durability));
         let ending = match done {
             Some(Ok(true)) => Ending::Acknowledged,
             Some(Ok(false)) => Ending::Void,
@@ -176,48 +177,46 @@ impl Actor {
             _ => {}
         }
     }
+}
 
-    /// Whether it took effect: what finds nothing to remove has seen that nothing is there.
-    fn perform(&self, action: &Action, durability: Durability) -> Result<bool, Error> {
-        let (store, put) = (&self.store, PutOptions::new().durability(durability));
-        let (refs, set) = (store.refs("n"), SetOptions::new().durability(durability));
-        match action {
-            Action::Put(blob) => store.put_with(&content(*blob).bytes, &put).map(|_| true),
-            Action::PutMany(blobs) => {
-                let values: Vec<&[u8]> =
-                    blobs.iter().map(|blob| &content(*blob).bytes[..]).collect();
-                store.put_many(&values).map(|_| true)
-            }
-            Action::Draft(blob) => self.draft(*blob)?.commit().map_err(Error::from).map(|_| true),
-            Action::DraftAs(blob, name) => {
-                self.draft(*blob)?.commit_as(&refs, [*name]).map_err(Error::from).map(|_| true)
-            }
-            Action::Unpin(blob) => store.unpin(&content(*blob).id).map(|_| true),
-            Action::Remove(blob) => store.remove(&content(*blob).id).map(|_| true),
-            Action::Set(name, state) => refs.set_with([*name], value(state), &set).map(|_| true),
-            Action::SetLong(name, blob) => {
-                let bytes = Value::Bytes(content(*blob).bytes.clone());
-                refs.set_with([*name], bytes, &set).map(|_| true)
-            }
-            Action::Add(name, state) => refs
-                .compare_and_set_with([*name], None, value(state), &set)
-                .map(|set| set.is_some()),
-            Action::Swap(name, state) => {
-                let version = refs.get([*name])?.map(|entry| entry.version);
-                refs.compare_and_set_with([*name], version, value(state), &set)
-                    .map(|set| set.is_some())
-            }
-            Action::RemoveRef(name) => refs.remove_with([*name], Some(durability)).map(|_| true),
-            Action::Sync => store.sync().map(|()| true),
+/// Whether it took effect: what finds nothing to remove has seen that nothing is there.
+pub fn perform(store: &Store, action: &Action, durability: Durability) -> Result<bool, Error> {
+    let put = PutOptions::new().durability(durability);
+    let (refs, set) = (store.refs("n"), SetOptions::new().durability(durability));
+    match action {
+        Action::Put(blob) => store.put_with(&content(*blob).bytes, &put).map(|_| true),
+        Action::PutMany(blobs) => {
+            let values: Vec<&[u8]> = blobs.iter().map(|blob| &content(*blob).bytes[..]).collect();
+            store.put_many(&values).map(|_| true)
         }
+        Action::Draft(blob) => draft(store, *blob)?.commit().map_err(Error::from).map(|_| true),
+        Action::DraftAs(blob, name) => {
+            draft(store, *blob)?.commit_as(&refs, [*name]).map_err(Error::from).map(|_| true)
+        }
+        Action::Unpin(blob) => store.unpin(&content(*blob).id).map(|_| true),
+        Action::Remove(blob) => store.remove(&content(*blob).id).map(|_| true),
+        Action::Set(name, state) => refs.set_with([*name], value(state), &set).map(|_| true),
+        Action::SetLong(name, blob) => {
+            let bytes = Value::Bytes(content(*blob).bytes.clone());
+            refs.set_with([*name], bytes, &set).map(|_| true)
+        }
+        Action::Add(name, state) => {
+            refs.compare_and_set_with([*name], None, value(state), &set).map(|set| set.is_some())
+        }
+        Action::Swap(name, state) => {
+            let version = refs.get([*name])?.map(|entry| entry.version);
+            refs.compare_and_set_with([*name], version, value(state), &set).map(|set| set.is_some())
+        }
+        Action::RemoveRef(name) => refs.remove_with([*name], Some(durability)).map(|_| true),
+        Action::Sync => store.sync().map(|()| true),
     }
+}
 
-    fn draft(&self, blob: u8) -> Result<drystone::Draft, Error> {
-        let bytes = &content(blob).bytes;
-        let mut draft = self.store.reserve(bytes.len() as u64)?;
-        draft.copy_from_slice(bytes);
-        Ok(draft)
-    }
+fn draft(store: &Store, blob: u8) -> Result<drystone::Draft, Error> {
+    let bytes = &content(blob).bytes;
+    let mut draft = store.reserve(bytes.len() as u64)?;
+    draft.copy_from_slice(bytes);
+    Ok(draft)
 }
 
 fn value(state: &State) -> Value {

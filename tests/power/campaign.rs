@@ -1,7 +1,8 @@
 //! Random histories, cut at every moment: thousands of states a second.
+#![forbid(unsafe_code)]
 
 use crate::act::trace;
-use crate::support::Dice;
+use crate::support::{Dice, number, seed_of_now};
 use crate::world::World;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,10 +15,6 @@ const STATES: u64 = 200_000;
 const STATES_OF_ONE: usize = 24;
 /// Power losses one upon the other.
 const LOSSES_MAX: u32 = 4;
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.replace('_', "").parse().expect("a number"))
-}
 
 /// What a campaign has done.
 #[derive(Default)]
@@ -99,12 +96,7 @@ fn nothing_durable_is_lost_whatever_the_medium_keeps_of_the_rest() {
     let reached = Reached::default();
     let single = number("DRYSTONE_SEED");
     let wanted = number("DRYSTONE_POWER_STATES").unwrap_or(STATES);
-    let first = single.unwrap_or_else(|| {
-        std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(1, |t| t.as_secs())
-            << 20
-    });
+    let first = single.unwrap_or_else(seed_of_now);
     let next = AtomicU64::new(first);
     let failures = std::sync::Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

@@ -2,11 +2,13 @@
 //!
 //! On a simulated disk every moment of a history is cut, and of what was not synced any part is left
 //! (`campaign`); on a real file system the power goes while a process works (`real`).
-#![forbid(unsafe_code)]
 
 mod act;
 mod campaign;
+mod mount;
 mod oracle;
+mod real;
 #[path = "../support/mod.rs"]
 mod support;
+mod worker;
 mod world;

@@ -3,6 +3,7 @@
 //! An event says that a key had a state at some moment between its begin and its end. An event that was
 //! acknowledged under `Synced`, or before a `sync` began that succeeded, is durable: then the key has
 //! its state, or that of an event that did not end before the durable one began.
+#![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,5 @@
 //! A machine with a simulated disk, and the processes on it.
+#![forbid(unsafe_code)]
 
 use crate::act::{Action, Actor, look, trace, until_death};
 use crate::oracle::Oracle;

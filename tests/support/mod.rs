@@ -35,6 +35,20 @@ impl Dice {
     }
 }
 
+/// A number that whoever runs the tests has set.
+pub fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(
+        text.replace('_', "").parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")),
+    )
+}
+
+/// Another seed every second.
+pub fn seed_of_now() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(1, |time| time.as_secs()) << 20
+}
+
 /// `len` bytes that another seed makes others.
 pub fn bytes(len: usize, seed: u64) -> Vec<u8> {
     let mut dice = Dice::new(seed ^ (len as u64) << 32);

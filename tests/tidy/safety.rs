@@ -17,11 +17,12 @@ const ALLOWED: [&str; 16] = [
     // These two offer `unsafe` functions to the user.
     "src/store/options.rs",
     "src/store/store.rs",
-    // A put of racing bytes, a fork, and system calls that a power cut undoes.
+    // A put of racing bytes, a fork, system calls that a power cut undoes, and a power cut.
     "tests/conformance/racy.rs",
     "tests/processes/fork.rs",
     "tests/deaths/victim.rs",
     "tests/protocol/medium.rs",
+    "tests/power/mount.rs",
     // Memory that outlives the process that notes in it.
     "tests/histories/tape.rs",
 ];

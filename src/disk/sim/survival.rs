@@ -149,7 +149,7 @@ impl Granules<'_> {
     pub fn surviving(&self, write: usize) -> Vec<Range<u64>> {
         let Range { start, end } = self.touched[write];
         if let Survival::Prefix(len) = self.survival {
-            return if write < len { vec![start..end] } else { Vec::new() };
+            return (write < len).then_some(start..end).into_iter().collect();
         }
         let mut parts: Vec<Range<u64>> = Vec::new();
         for granule in start / self.bytes..end.div_ceil(self.bytes) {
