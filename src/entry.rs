@@ -9,11 +9,13 @@ use crate::format::refs::{
     BLOBS_MAX, KEY_BYTES_MAX, METADATA_BYTES_MAX, NAMESPACE_BYTES_MAX, RefBody, TAG_BYTES_MAX,
     TAGS_MAX,
 };
-use crate::format::word::WordKind;
-use crate::id::BlobId;
+use crate::format::word::{Word, WordKind};
+use crate::id::{BlobId, Key};
 use crate::sync::epoch::Guard;
 use std::time::{Duration, SystemTime};
 
+/// Times that a ref may be set while its blobs are looked for.
+pub const MOVES_MAX: u32 = 1 << 16;
 /// Longer values are stored as blobs.
 pub const INLINE_BYTES: usize = 4 << 10;
 
@@ -223,6 +225,13 @@ impl Engine {
         let body = self.ref_body(found, guard)?;
         self.check_name(&body, namespace, key)?;
         self.visible(found.header.kind, found.header.sequence, body, guard)
+    }
+
+    /// Whether a ref still has the record that it had when its blobs were looked for. If not, one may be
+    /// missing because the ref has let go of it.
+    pub fn has_come_to_rest(&self, key: Key, seen: Word, guard: &Guard) -> Result<bool> {
+        let now = self.index(guard).lookup(key)?.word;
+        Ok(now.is_same_record(seen) || bug!("ref-looked-at-once"))
     }
 
     /// A ref's body as an entry, if it can be seen.

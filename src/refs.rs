@@ -3,7 +3,7 @@
 
 use crate::clock::{now_ns, to_ns};
 use crate::engine::{Durability, Engine};
-use crate::entry::{Entry, INLINE_BYTES, SetOptions, Value, Version, check_limits};
+use crate::entry::{Entry, INLINE_BYTES, MOVES_MAX, SetOptions, Value, Version, check_limits};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::refs::{PINS, RefBody, ref_key};
 use crate::id::BlobId;
@@ -289,12 +289,21 @@ impl Engine {
     /// What a name is bound to.
     pub fn get_ref(&self, guard: &Guard, namespace: &str, key: &[u8]) -> Result<Option<Entry>> {
         let at = ref_key(&self.superblock.uuid, namespace, key);
-        let Some((seen, found)) = self.find(at, guard)? else { return Ok(None) };
-        let entry = self.entry_of(&found, namespace, key, guard)?;
-        if entry.is_some() && self.run.is_writable() {
-            self.index(guard).mark_visited(seen);
+        for _ in 0..MOVES_MAX {
+            let Some((seen, found)) = self.find(at, guard)? else { return Ok(None) };
+            if let Some(entry) = self.entry_of(&found, namespace, key, guard)? {
+                if self.run.is_writable() {
+                    self.index(guard).mark_visited(seen);
+                }
+                return Ok(Some(entry));
+            }
+            // A blob of it may be gone because it names another one by now.
+            if self.has_come_to_rest(at, seen.word, guard)? {
+                return Ok(None);
+            }
         }
-        Ok(entry)
+        Err(Error::new(ErrorKind::Busy, "the ref is set again and again while it is being read")
+            .advice("try again"))
     }
 
     /// Removes a name, whatever it is bound to; `false` if it could not be seen.

@@ -2,9 +2,9 @@
 #![forbid(unsafe_code)]
 
 use crate::engine::Engine;
-use crate::entry::Entry;
+use crate::entry::{Entry, MOVES_MAX};
 use crate::error::Result;
-use crate::format::word::{Location, Word};
+use crate::format::word::Word;
 use crate::id::Key;
 use crate::index::Cursor;
 use crate::stat::BlobStat;
@@ -81,20 +81,27 @@ impl RefIter {
         Self { walk: Walk::new(engine, true), namespace: namespace.map(Into::into) }
     }
 
-    fn entry_at(&self, key: Key, location: Location, guard: &Guard) -> Result<Option<Entry>> {
+    fn entry_at(&self, key: Key, word: Word, guard: &Guard) -> Result<Option<Entry>> {
         let engine = &self.walk.engine;
-        let found = match engine.read(location, guard)? {
-            Some(found) => found,
-            None => match engine.find(key, guard)? {
-                Some((_, found)) => found,
-                None => return Ok(None),
-            },
-        };
-        let body = engine.ref_body(&found, guard)?;
-        if self.namespace.as_ref().is_some_and(|namespace| *namespace != body.namespace) {
-            return Ok(None);
+        let (mut word, mut found) = (word, engine.read(word.location(), guard)?);
+        for _ in 0..MOVES_MAX {
+            let Some(at) = found else {
+                let Some((seen, now)) = engine.find(key, guard)? else { return Ok(None) };
+                (word, found) = (seen.word, Some(now));
+                continue;
+            };
+            let body = engine.ref_body(&at, guard)?;
+            if self.namespace.as_ref().is_some_and(|namespace| *namespace != body.namespace) {
+                return Ok(None);
+            }
+            let entry = engine.visible(at.header.kind, at.header.sequence, body, guard)?;
+            // A blob of it may be gone because it names another one by now.
+            if entry.is_some() || engine.has_come_to_rest(key, word, guard)? {
+                return Ok(entry);
+            }
+            found = None;
         }
-        engine.visible(found.header.kind, found.header.sequence, body, guard)
+        Ok(None)
     }
 }
 
@@ -109,7 +116,7 @@ impl Iterator for RefIter {
                 Ok(next) => next,
                 Err(error) => return Some(Err(error)),
             };
-            if let Some(entry) = self.entry_at(key, word.location(), &guard).transpose() {
+            if let Some(entry) = self.entry_at(key, word, &guard).transpose() {
                 return Some(entry);
             }
         }
