@@ -37,16 +37,21 @@ pub fn judge(recorded: &Recorded) -> Result<Findings, String> {
     let tapes = &recorded.tapes;
     let mut parts: HashMap<Subject, Part> = HashMap::new();
     let mut findings = Findings { growths: recorded.growths, ..Findings::default() };
+    let is_compaction = |entry: &Entry| entry.kind == Kind::Compact;
+    let collects = tapes.iter().flatten().any(is_compaction);
     for (tape, entries) in tapes.iter().enumerate() {
         findings.operations += entries.len() as u64;
+        let is_rebooted = tape + 1 == tapes.len();
         for (at, entry) in entries.iter().enumerate() {
+            if is_rebooted && collects && may_be_back(entry) {
+                continue;
+            }
             parts.entry(entry.subject).or_default().push((tape, at, *entry));
         }
     }
     parts.values_mut().for_each(|part| part.sort_unstable_by_key(|(.., entry)| entry.begin));
     let store = parts.remove(&Subject::new(Class::Store, 0)).unwrap_or_default();
-    findings.compactions = store.len() as u64;
-    let collects = !store.is_empty();
+    findings.compactions = store.iter().map(|(.., entry)| entry.result).sum();
     let mut lives = Lives::default();
     for (subject, part) in &parts {
         let judged = match subject.class {
@@ -60,6 +65,13 @@ pub fn judge(recorded: &Recorded) -> Result<Findings, String> {
     }
     lives.check(collects)?;
     Ok(findings)
+}
+
+/// What was collected and whose segment was still there may be found again after a reboot, which builds
+/// the index anew, until the next collection.
+fn may_be_back(entry: &Entry) -> bool {
+    let is_collected = matches!(entry.subject.class, Class::Once | Class::Unpinned);
+    is_collected && entry.kind == Kind::Get && entry.result == 1
 }
 
 fn timed<O>(entry: &Entry, operation: O) -> Timed<O> {

@@ -51,7 +51,7 @@ struct Actor {
 /// What a process has left.
 type Left = Vec<Entry>;
 
-/// All tapes, and what the store says of its growth.
+/// All tapes, the last one from after the reboot, and what the store says of its growth.
 pub struct Recorded {
     pub tapes: Vec<Left>,
     pub growths: u64,

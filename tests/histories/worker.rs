@@ -6,8 +6,8 @@ use crate::stage::{IS_OVER, NEXT_BLOB, board, tape_path};
 use crate::support::Dice;
 use crate::tape::{Shared, Tape};
 use drystone::{
-    BlobId, Durability, Entry, ErrorKind, HashAlgorithm, Options, PutOptions, Refs, SetOptions,
-    Store, Version,
+    BlobId, CompactOptions, Durability, Entry, ErrorKind, HashAlgorithm, Options, PutOptions, Refs,
+    SetOptions, Store, Version,
 };
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -16,6 +16,9 @@ use std::sync::atomic::Ordering;
 const EACH: u64 = 12;
 /// Of all those classes together.
 pub const SUBJECTS: u64 = 4 * EACH;
+
+/// Operations between two compactions, about.
+const COMPACT_EVERY: u64 = 20_000;
 
 /// How the store is opened; small segments, so that many are begun and sealed.
 pub fn options() -> Options {
@@ -65,6 +68,9 @@ impl Worker {
     }
 
     fn do_something(&mut self) {
+        if self.dice.below(COMPACT_EVERY) == 0 {
+            return self.compact();
+        }
         match self.dice.below(100) {
             0..40 => self.change_or_read_ref(),
             40..52 => self.removed_blob(),
@@ -79,6 +85,15 @@ impl Worker {
                 self.remove_ref(subject);
             }
         }
+    }
+
+    /// Gives up what nothing names, and moves what is live, beside all others.
+    fn compact(&mut self) {
+        let options = CompactOptions::new().all(self.dice.below(4) == 0);
+        self.note(Kind::Compact, Subject::new(Class::Store, 0), 0, |store, _| {
+            let report = store.compact(&options).unwrap();
+            [(!report.busy).into(), report.removed_segments]
+        });
     }
 
     fn durability(&mut self) -> Durability {
