@@ -259,9 +259,6 @@ impl RunBuilder {
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         file.reserve(0, bytes.len() as u64, Reserve::Backed)?;
         file.write_at(&bytes, 0)?;
-        if bug!("run-named-early") && self.disk.rename(&self.dir, &run_dir(tag))? {
-            return self.disk.link(&*file, &format!("{}/control", run_dir(tag)));
-        }
         self.disk.link(&*file, &format!("{}/control", self.dir))?;
         self.disk.rename(&self.dir, &run_dir(tag))
     }

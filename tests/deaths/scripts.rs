@@ -18,9 +18,18 @@ pub enum Begin {
     Recovering,
 }
 
+/// What is tested together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    Opens,
+    Puts,
+    Changes,
+}
+
 /// See the head of this file.
 pub struct Script {
     pub name: &'static str,
+    pub group: Group,
     pub begin: Begin,
     pub durability: Durability,
     /// What others have done before.
@@ -50,9 +59,10 @@ fn furniture() -> Vec<Op> {
     ]
 }
 
-fn script(name: &'static str, ops: Vec<Op>) -> Script {
+fn script(group: Group, name: &'static str, ops: Vec<Op>) -> Script {
     Script {
         name,
+        group,
         begin: Begin::Opened,
         durability: Durability::Buffered,
         before: furniture(),
@@ -65,19 +75,20 @@ fn synced(script: Script) -> Script {
     Script { durability: Durability::Synced, ..script }
 }
 
-/// All of them.
+/// All of them, each with its group, the longest of a group first.
 pub fn scripts() -> Vec<Script> {
-    // The longest first.
-    let mut scripts = opens();
-    scripts.extend(puts());
-    scripts.extend(changes());
-    scripts
+    [opens(), puts(), changes()].into_iter().flatten().collect()
 }
 
 fn puts() -> Vec<Script> {
+    let script = |name, ops| script(Group::Puts, name, ops);
     let first = || vec![Op::Put(content(10, 90))];
     let own = |script: Script| Script { prepared: first(), ..script };
     vec![
+        Script {
+            before: [furniture(), vec![Op::PutMany(many(60, 200..216))]].concat(),
+            ..script("grow", vec![Op::PutMany(many(60, 216..240))])
+        },
         script("put new", vec![Op::Put(SMALL)]),
         own(script("put more", vec![Op::Put(SMALL), Op::Put(content(70 * KIB, 5))])),
         synced(script("put new, synced", vec![Op::Put(SMALL)])),
@@ -92,14 +103,11 @@ fn puts() -> Vec<Script> {
         script("put many", vec![Op::PutMany(many(100, 100..112))]),
         own(script("draft", vec![Op::Draft(content(90 * KIB, 9)), Op::Draft(content(800, 10))])),
         script("draft with a name", vec![Op::DraftAs("draft", content(100 * KIB, 11))]),
-        Script {
-            before: [furniture(), vec![Op::PutMany(many(60, 200..216))]].concat(),
-            ..script("grow", vec![Op::PutMany(many(60, 216..240))])
-        },
     ]
 }
 
 fn changes() -> Vec<Script> {
+    let script = |name, ops| script(Group::Changes, name, ops);
     vec![
         script(
             "set",
@@ -129,6 +137,7 @@ fn changes() -> Vec<Script> {
 }
 
 fn opens() -> Vec<Script> {
+    let script = |name, ops| script(Group::Opens, name, ops);
     let put = || vec![Op::Put(SMALL)];
     vec![
         Script { begin: Begin::Making, before: Vec::new(), ..script("make", put()) },
