@@ -242,7 +242,10 @@ impl Engine {
         body: RefBody,
         guard: &Guard,
     ) -> Result<Option<Entry>> {
-        if body.expires_ns != 0 && body.expires_ns <= now_ns() {
+        let has_lived = || now_ns() - body.created_ns >= body.expires_ns - body.created_ns;
+        let has_expired =
+            if bug!("age-subtracted") { has_lived() } else { body.expires_ns <= now_ns() };
+        if body.expires_ns != 0 && has_expired {
             return Ok(None);
         }
         let mut ids = Vec::with_capacity(body.blobs.len());

@@ -421,7 +421,10 @@ impl Futex for Map {
 impl Drop for Map {
     fn drop(&mut self) {
         // In a child that the mapping was kept from, something else may stand at its addresses.
-        if self.len == 0 || self.only_in.is_some_and(|g| g != fork::fork_generation()) {
+        if bug!("mapping-kept")
+            || self.len == 0
+            || self.only_in.is_some_and(|g| g != fork::fork_generation())
+        {
             return;
         }
         // SAFETY: the range is this mapping's own, and no reference into it outlives `self`; what

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::support::bytes;
-use drystone::{Blob, BlobId, HashAlgorithm, Result, Store, Value, hash};
+use drystone::{Blob, BlobId, CompactOptions, HashAlgorithm, Result, Store, Value, hash};
 
 /// Bytes that can be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +73,8 @@ pub enum Op {
     /// Looks at everything there is.
     Walk,
     Sync,
+    /// Gives up what nothing names, and gets its space back. Another one who does it may be in the way.
+    Compact,
 }
 
 /// The namespace of the scripts' refs.
@@ -110,6 +112,7 @@ impl<'a> Doer<'a> {
             Op::Hold(content) => self.held.extend(self.get(*content)?.map(|blob| (*content, blob))),
             Op::Walk => drop((store.blobs().count(), refs.iter().count(), store.stats()?)),
             Op::Sync => store.sync()?,
+            Op::Compact => self.compact()?,
         }
         Ok(())
     }
@@ -122,6 +125,12 @@ impl<'a> Doer<'a> {
 
     fn get(&self, content: Content) -> Result<Option<Blob>> {
         self.store.get(&content.id())
+    }
+
+    fn compact(&self) -> Result<()> {
+        let report = self.store.compact(&CompactOptions::new().all(true))?;
+        assert!(report.busy || report.complete, "{report:?}");
+        Ok(())
     }
 
     fn compare_and_set(&self, key: &str, bound: Bound) -> Result<()> {

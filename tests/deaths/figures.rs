@@ -32,7 +32,6 @@ pub fn option(name: &str) -> Option<u64> {
 }
 
 /// Whether everything is asked for, however long it takes.
-#[cfg(bug)]
 pub fn is_all() -> bool {
     std::env::var("DRYSTONE_DEATHS").is_ok_and(|all| all == "all")
 }

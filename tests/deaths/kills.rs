@@ -9,7 +9,7 @@ use crate::content::{Content, REFS, content};
 use crate::figures::{option, seed};
 use crate::peer::{Peer, say};
 use crate::support::{Dice, KIB, Scratch, another_boot};
-use drystone::{Durability, GetOptions, PutOptions, SetOptions, Store, Verify};
+use drystone::{CompactOptions, Durability, GetOptions, PutOptions, SetOptions, Store, Verify};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
@@ -215,8 +215,13 @@ impl Worker {
         self.store.refs(REFS).iter().take(20).for_each(|entry| drop(entry.unwrap()));
     }
 
+    /// Some of them, now and then: who comes second says so.
     fn maintain(&mut self) {
-        self.look();
+        if !self.who.is_multiple_of(3) || self.dice.below(4) != 0 {
+            return self.look();
+        }
+        let options = CompactOptions::new().all(self.dice.below(2) == 0);
+        self.store.compact(&options.budget_time(Duration::from_millis(300))).unwrap();
     }
 }
 

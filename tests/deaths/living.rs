@@ -5,7 +5,7 @@ use crate::content::{Bound, Content, Doer, Op, content};
 use crate::peer::{listen, say};
 use crate::scripts::scripts;
 use crate::support::KIB;
-use drystone::{Durability, Store};
+use drystone::{Durability, FsckOptions, Store};
 use std::path::Path;
 use std::time::Instant;
 
@@ -63,6 +63,11 @@ pub fn live(who: u64) {
                 act(&synced, &scripts[script].ops[from..])
             }
             ("sync", Some(store)) => store.sync().map(|()| "done".to_owned()).unwrap(),
+            ("repair", None) => {
+                let options = FsckOptions::new().repair(true).threads(1);
+                drystone::fsck(rest, &options).unwrap();
+                "done".to_owned()
+            }
             ("close", _) => {
                 store = None;
                 "done".to_owned()

@@ -14,6 +14,10 @@ pub struct Oracle {
     pinned: BTreeMap<Content, Either<bool>>,
     bound: BTreeMap<&'static str, Either<Option<Bound>>>,
     ids: BTreeMap<BlobId, Content>,
+    /// What a collector gave up.
+    swept: BTreeSet<Content>,
+    /// What has been damaged: it may be there, damaged, or lost.
+    hurt: Option<Content>,
 }
 
 /// Whether an operation has been acknowledged.
@@ -52,12 +56,16 @@ impl Oracle {
                 become_(&mut self.present, *content, false, false, how);
                 become_(&mut self.pinned, *content, false, false, how);
             }
+            Op::Compact => self.collect(how),
             Op::Get(_) | Op::Hold(_) | Op::Walk | Op::Sync => {}
         }
     }
 
     fn appear(&mut self, content: Content, how: How) {
         self.ids.insert(content.id(), content);
+        if how == How::Done {
+            self.swept.remove(&content);
+        }
         become_(&mut self.present, content, true, false, how);
     }
 
@@ -68,6 +76,44 @@ impl Oracle {
 
     fn bind(&mut self, key: &'static str, bound: Option<Bound>, how: How) {
         become_(&mut self.bound, key, bound, None, how);
+    }
+
+    /// What nothing names goes; what something may name may.
+    fn collect(&mut self, how: How) {
+        let only = |value| Either::from([value]);
+        for (content, present) in &mut self.present {
+            let names = |bound: &Option<Bound>| *bound == Some(Bound::Blob(*content));
+            let is_pinned = self.pinned.get(content).cloned().unwrap_or_else(|| only(false));
+            let mut refs = self.bound.values();
+            if is_pinned == only(true) || refs.any(|bound| bound.iter().all(names)) {
+                continue;
+            }
+            let is_garbage = is_pinned == only(false)
+                && !self.bound.values().any(|bound| bound.iter().any(names));
+            if how == How::Done && is_garbage {
+                present.clear();
+            }
+            present.insert(false);
+            self.swept.insert(*content);
+        }
+    }
+
+    /// Somebody has damaged it.
+    pub fn hurt(&mut self, content: Content) {
+        self.present.remove(&content);
+        self.hurt = Some(content);
+    }
+
+    /// What has been damaged.
+    pub fn is_hurt(&self, id: &BlobId) -> bool {
+        self.hurt.is_some_and(|content| content.id() == *id)
+    }
+
+    /// A new boot: what a collector gave up may be garbage once more, since it leaves no tombstone.
+    pub fn boot(&mut self) {
+        for content in std::mem::take(&mut self.swept) {
+            become_(&mut self.present, content, true, false, How::Begun);
+        }
     }
 
     /// Compares; what is wrong, in words.

@@ -16,6 +16,8 @@ pub enum Begin {
     Making,
     /// It opens it after the run was lost; nobody else is there.
     Recovering,
+    /// It mends it after a blob was damaged; nobody else is there.
+    Repairing,
 }
 
 /// What is tested together.
@@ -24,6 +26,8 @@ pub enum Group {
     Opens,
     Puts,
     Changes,
+    Space,
+    Repair,
 }
 
 /// See the head of this file.
@@ -77,7 +81,7 @@ fn synced(script: Script) -> Script {
 
 /// All of them, each with its group, the longest of a group first.
 pub fn scripts() -> Vec<Script> {
-    [opens(), puts(), changes()].into_iter().flatten().collect()
+    [opens(), puts(), changes(), spaces(), repairs()].into_iter().flatten().collect()
 }
 
 fn puts() -> Vec<Script> {
@@ -144,4 +148,50 @@ fn opens() -> Vec<Script> {
         Script { begin: Begin::Recovering, ..script("recover", put()) },
         Script { begin: Begin::Opening, ..script("open", put()) },
     ]
+}
+
+/// What is there before space is gained: sealed segments of which this and that is garbage.
+fn littered() -> Vec<Op> {
+    let filling: Vec<Content> = (0..9).map(|i| content(60 * KIB + i, 300 + i as u64)).collect();
+    let put = filling.iter().map(|content| Op::Put(*content));
+    let small = many(90, 320..326);
+    let mut ops: Vec<Op> = furniture().into_iter().chain([Op::PutMany(small.clone())]).collect();
+    ops.push(Op::SetBytes("old", content(9 * KIB, 330)));
+    ops.extend(put);
+    ops.extend(filling.iter().step_by(2).map(|content| Op::Unpin(*content)));
+    ops.extend([
+        Op::Unpin(NAMED),
+        Op::Unpin(small[0]),
+        Op::Remove(small[1]),
+        Op::Remove(filling[1]),
+        Op::Set("kept", Bound::Blob(filling[2])),
+        Op::SetBytes("old", content(9 * KIB, 331)),
+        Op::RemoveRef("number"),
+    ]);
+    ops
+}
+
+fn spaces() -> Vec<Script> {
+    let script = |name, ops| script(Group::Space, name, ops);
+    vec![
+        Script { before: littered(), ..script("compact", vec![Op::Compact]) },
+        Script {
+            before: littered(),
+            prepared: vec![Op::Put(LARGE), Op::Put(content(140 * KIB, 13)), Op::Unpin(LARGE)],
+            ..script("compact again", vec![Op::Compact, Op::Unpin(KNOWN), Op::Compact])
+        },
+        Script {
+            before: furniture(),
+            ..script("collect", vec![Op::Unpin(KNOWN), Op::Put(SMALL), Op::Compact])
+        },
+    ]
+}
+
+/// What is damaged where something is to be mended: it is lost.
+pub const HURT: Content = content(4 * KIB, 400);
+
+fn repairs() -> Vec<Script> {
+    let before = [vec![Op::Put(HURT)], littered()].concat();
+    let script = script(Group::Repair, "repair", Vec::new());
+    vec![Script { begin: Begin::Repairing, before, ..script }]
 }

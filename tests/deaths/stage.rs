@@ -6,15 +6,15 @@
 #![forbid(unsafe_code)]
 
 use crate::case::{Case, Finish, Way};
-use crate::content::{Op, REFS};
+use crate::content::{Content, Op, REFS};
 use crate::figures::Figures;
 use crate::living::{OF_ORPHANS, round};
 use crate::locks::{check_locks, held_locks};
 use crate::oracle::{How, Oracle};
 use crate::peer::Peer;
-use crate::scripts::{Begin, Script, scripts};
+use crate::scripts::{Begin, HURT, Script, scripts};
 use crate::support::{Scratch, another_boot};
-use drystone::{BlobId, Store, Version};
+use drystone::{BlobId, FsckOptions, Store, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
@@ -127,7 +127,7 @@ impl Stage {
             check_locks(&locks_before, &held_locks(place))?;
         }
         let mut figures = self.others_go_on(case, place, &mut oracle)?;
-        self.finish(case, from, &mut oracle)?;
+        self.finish(case, from, place, ending.is_stopped, &mut oracle)?;
         if ending.is_stopped {
             self.victims.tell("continue");
             ending = Ending { is_stopped: true, ..self.hear_ending(case.way, None)? };
@@ -138,7 +138,7 @@ impl Stage {
         if ending.end != "exit 0" && !(may_be_killed && ending.end == "SIGKILL") {
             return Err(format!("the victim ended by {}", ending.end));
         }
-        self.boot_again(place, &oracle)?;
+        self.boot_again(place, oracle)?;
         let survived = ending.end == "exit 0" && !ending.is_stopped;
         figures.hits = (!survived).into();
         Ok(Played { figures, survived })
@@ -159,9 +159,17 @@ impl Stage {
             expect(self.living[1].ask(&format!("open {}", place.display())))?;
         }
         script.before.iter().chain(&script.prepared).for_each(|op| oracle.note(op, How::Done));
-        if script.begin == Begin::Recovering {
-            self.close()?;
-            std::fs::remove_dir_all(place.join("run")).map_err(|error| error.to_string())?;
+        match script.begin {
+            Begin::Recovering => {
+                self.close()?;
+                std::fs::remove_dir_all(place.join("run")).map_err(|error| error.to_string())?;
+            }
+            Begin::Repairing => {
+                self.close()?;
+                damage(place, HURT)?;
+                oracle.hurt(HURT);
+            }
+            _ => {}
         }
         Ok(oracle)
     }
@@ -224,15 +232,32 @@ impl Stage {
         let store = Store::open(place).map_err(|error| format!("a newcomer: {error}"))?;
         figures.open = start.elapsed();
         oracle.check(&store)?;
+        if self.begin(case) != Begin::Repairing {
+            check_all(place, None)?;
+        }
         Ok(figures)
     }
 
     /// Something that makes what the victim has done, or begun, last.
-    fn finish(&mut self, case: &Case, from: usize, oracle: &mut Oracle) -> Fallible<()> {
+    fn finish(
+        &mut self,
+        case: &Case,
+        from: usize,
+        place: &Path,
+        is_stopped: bool,
+        oracle: &mut Oracle,
+    ) -> Fallible<()> {
+        if self.begin(case) == Begin::Repairing {
+            self.close()?;
+            expect(self.living[0].ask(&format!("repair {}", place.display())))?;
+            return check_all(place, None);
+        }
         match case.finish {
             Finish::Sync => expect(self.living[1].ask("sync")),
             Finish::Repeat if from < self.scripts[case.script].ops.len() => {
-                self.note_ops(case, from..usize::MAX, How::Done, oracle);
+                if !is_stopped {
+                    self.note_ops(case, from..usize::MAX, How::Done, oracle);
+                }
                 expect(self.living[0].ask(&format!("finish {} {from}", case.script)))
             }
             Finish::Repeat => Ok(()),
@@ -263,28 +288,58 @@ impl Stage {
         if said == "over" { Ok(()) } else { Err(said) }
     }
 
-    /// A new boot, when all are gone: what was visible is there, and no more.
-    fn boot_again(&mut self, place: &Path, oracle: &Oracle) -> Fallible<()> {
+    /// A new boot, when all are gone: what was visible is there, and no more (but for garbage).
+    fn boot_again(&mut self, place: &Path, mut oracle: Oracle) -> Fallible<()> {
         let store = Store::open(place).map_err(|error| error.to_string())?;
         oracle.check(&store)?;
-        let before = everything(&store)?;
+        let before = everything(&store, &oracle)?;
         drop(store);
         self.close()?;
-        let again = Store::options().boot_id(another_boot()).open(place);
+        let boot = another_boot();
+        let again = Store::options().boot_id(&boot).open(place);
         let again = again.map_err(|error| format!("after a new boot: {error}"))?;
+        oracle.boot();
         oracle.check(&again).map_err(|why| format!("after a new boot: {why}"))?;
-        if everything(&again)? != before {
+        let mut after = everything(&again, &oracle)?;
+        after.0.retain(|id, is_pinned| *is_pinned || before.0.contains_key(id));
+        if after != before {
             return Err("after a new boot other things are visible".into());
         }
-        Ok(())
+        check_all(place, Some(boot))
+    }
+}
+
+/// Flips a byte in the middle of a blob.
+fn damage(place: &Path, content: Content) -> Fallible<()> {
+    let bytes = content.bytes();
+    let entries = std::fs::read_dir(place.join("segments")).map_err(|error| error.to_string())?;
+    for path in entries.map_while(Result::ok).map(|entry| entry.path()) {
+        let mut file = std::fs::read(&path).map_err(|error| error.to_string())?;
+        if let Some(at) = file.windows(32).position(|window| *window == bytes[..32]) {
+            file[at + content.len / 2] ^= 1;
+            return std::fs::write(&path, file).map_err(|error| error.to_string());
+        }
+    }
+    Err(format!("{content:?} stands nowhere"))
+}
+
+/// Nothing is damaged, from end to end.
+fn check_all(place: &Path, boot: Option<String>) -> Fallible<()> {
+    let options = FsckOptions::new().deep(true).threads(1);
+    let options = boot.into_iter().fold(options, FsckOptions::boot_id);
+    let report = drystone::fsck(place, &options).map_err(|error| format!("fsck: {error}"))?;
+    match report.damaged().next() {
+        None => Ok(()),
+        Some(damage) => Err(format!("fsck finds {} of {damage:?}", report.damage)),
     }
 }
 
 /// The blobs with their pins, and the refs with their versions.
 type Everything = (BTreeMap<BlobId, bool>, BTreeSet<(Vec<u8>, Version)>);
 
-fn everything(store: &Store) -> Fallible<Everything> {
+fn everything(store: &Store, oracle: &Oracle) -> Fallible<Everything> {
     let blobs = store.blobs().map(|stat| stat.map(|stat| (stat.id, stat.pinned)));
+    let blobs = blobs.filter(|blob| !blob.as_ref().is_ok_and(|(id, _)| oracle.is_hurt(id)));
     let refs = store.refs(REFS).iter().map(|entry| entry.map(|entry| (entry.key, entry.version)));
     let all =
         || Ok((blobs.collect::<drystone::Result<_>>()?, refs.collect::<drystone::Result<_>>()?));

@@ -7,7 +7,7 @@ use crate::figures::{option, seed};
 use crate::living::round;
 use crate::peer::{Peer, say};
 use crate::support::{Dice, KIB, Scratch, bytes};
-use drystone::Store;
+use drystone::{CompactOptions, Store};
 use nix::sys::signal::Signal;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -46,6 +46,7 @@ pub fn work(place: &Path, who: u64) {
 }
 
 fn tidy(store: &Store) {
+    store.compact(&CompactOptions::new().all(true)).unwrap();
     store.sync().unwrap();
 }
 

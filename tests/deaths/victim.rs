@@ -6,7 +6,7 @@ use crate::case::{Case, Way};
 use crate::content::Doer;
 use crate::peer::{listen, say};
 use crate::scripts::{Begin, Script, scripts};
-use drystone::Store;
+use drystone::{FsckOptions, Store};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -46,7 +46,8 @@ pub fn serve() {
 /// What the parent of a victim sees of it.
 fn watch(child: Pid, way: Way, mut opener: PipeWriter) {
     if way == Way::Trace && listen() == "go" {
-        opener.write_all(b"g").unwrap();
+        // It may have been killed when it was asked to wait.
+        let _ = opener.write_all(b"g");
     }
     loop {
         match waitpid(child, Some(WaitPidFlag::WUNTRACED)).unwrap() {
@@ -117,6 +118,13 @@ fn play(script: &Script, case: &Case, place: &Path, mut gate: PipeReader) {
         gate.read_exact(&mut [0]).unwrap();
     } else {
         set_the_scene(case, gate, opened.as_ref());
+    }
+    if script.begin == Begin::Repairing {
+        let repair = FsckOptions::new().repair(true).threads(1);
+        let report = drystone::fsck(place, &repair).unwrap();
+        assert_eq!(report.repair.map(|repair| repair.remaining), Some(0));
+        stop_counting();
+        return;
     }
     let store = opened.unwrap_or_else(open);
     let mut doer = Doer::new(&store);
