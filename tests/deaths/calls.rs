@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Stages at a time.
 const LANES: usize = 2;
@@ -34,11 +34,18 @@ impl Strace {
     }
 }
 
-/// A tracer at work: it ends with the traced.
+/// A tracer at work: it ends with the traced. Should it not, it is ended.
 struct Following(Child);
 
 impl Drop for Following {
     fn drop(&mut self) {
+        for _ in 0..500 {
+            if let Ok(Some(_)) = self.0.try_wait() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }

@@ -38,6 +38,8 @@ pub struct Case {
     pub n: u64,
     /// Whether steps that only look are counted.
     pub looks: bool,
+    /// Whether the living are at work while it happens, and not only then.
+    pub busy: bool,
     /// The system call, where a tracer kills.
     pub call: String,
     pub finish: Finish,
@@ -54,7 +56,7 @@ const WAYS: [(Way, &str); 5] = [
 impl Case {
     /// A case that counts steps.
     pub fn step(script: usize, way: Way, n: u64, finish: Finish) -> Self {
-        Self { script, way, n, looks: false, call: "-".into(), finish }
+        Self { script, way, n, looks: false, busy: false, call: "-".into(), finish }
     }
 
     /// Says it to the victims' parent.
@@ -67,9 +69,10 @@ impl Case {
         let mut next = || fields.next().expect("seven fields");
         let script = next().parse().expect("a script");
         let way = named(next());
-        let (n, looks, call) = (next().parse().expect("n"), next() == "looks", next().to_owned());
+        let (n, how, call) = (next().parse().expect("n"), next(), next().to_owned());
+        let (looks, busy) = (how.starts_with("looks"), how.ends_with("busy"));
         let finish = if next() == "repeat" { Finish::Repeat } else { Finish::Sync };
-        (Self { script, way, n, looks, call, finish }, PathBuf::from(next()))
+        (Self { script, way, n, looks, busy, call, finish }, PathBuf::from(next()))
     }
 
     /// The one that `DRYSTONE_DEATHS_CASE` asks for.
@@ -94,14 +97,15 @@ impl fmt::Display for Case {
         let way = WAYS.iter().find(|(way, _)| *way == self.way).expect("all are there").1;
         let looks = if self.looks { "looks" } else { "changes" };
         let finish = if self.finish == Finish::Repeat { "repeat" } else { "sync" };
-        write!(f, "{}/{way}/{}/{looks}/{}/{finish}", self.script, self.n, self.call)
+        let busy = if self.busy { "-busy" } else { "" };
+        write!(f, "{}/{way}/{}/{looks}{busy}/{}/{finish}", self.script, self.n, self.call)
     }
 }
 
 #[test]
 fn a_case_is_a_line_and_a_line_a_case() {
     let mut case = Case::step(3, Way::Fork, 17, Finish::Sync);
-    (case.looks, case.call) = (true, "pwrite64".into());
+    (case.looks, case.busy, case.call) = (true, true, "pwrite64".into());
     let (again, place) = Case::from_line(&case.to_line(Path::new("/a/b")));
     assert_eq!((again.to_string(), place), (case.to_string(), "/a/b".into()));
 }

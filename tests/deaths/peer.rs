@@ -66,7 +66,12 @@ impl Peer {
 
     /// The next thing that it says, if it is still there.
     pub fn try_hear(&mut self) -> Option<String> {
-        self.from.recv_timeout(SILENCE).ok()
+        self.hear_within(SILENCE)
+    }
+
+    /// The next thing that it says within a time.
+    pub fn hear_within(&mut self, time: Duration) -> Option<String> {
+        self.from.recv_timeout(time).ok()
     }
 
     /// The next thing that it says.

@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(1);
 /// So long an open may take beside one who stands still while it builds the run (`store/open.rs`).
 const RECOVERY: Duration = Duration::from_secs(15);
+/// So long a tracer may take for one victim.
+const TRACER: Duration = Duration::from_secs(10);
 /// So often.
 const LOOKS_MAX: u32 = 4;
 
@@ -44,6 +46,7 @@ struct Ending {
     /// Its child, which lives on.
     orphan: Option<String>,
     is_stopped: bool,
+    tracer_was_ended: bool,
     /// Its last word about itself.
     end: String,
 }
@@ -118,12 +121,20 @@ impl Stage {
     ) -> Fallible<Played> {
         let mut oracle = self.set_up(case, place)?;
         let locks_before = held_locks(place);
+        if case.busy {
+            self.living.iter_mut().for_each(|peer| peer.tell("round"));
+        }
         self.victims.tell(&case.to_line(place));
         let mut ending = self.hear_ending(case.way, tracer)?;
+        if case.busy {
+            self.living
+                .iter_mut()
+                .try_for_each(|peer| peer.try_hear().map(drop).ok_or("a living one is gone"))?;
+        }
         let from = ending.acknowledged;
         self.note_ops(case, 0..from, How::Done, &mut oracle);
         self.note_ops(case, from..from + 1, How::Begun, &mut oracle);
-        if !ending.is_stopped {
+        if !ending.is_stopped && !case.busy {
             check_locks(&locks_before, &held_locks(place))?;
         }
         let mut figures = self.others_go_on(case, place, &mut oracle)?;
@@ -140,6 +151,10 @@ impl Stage {
         }
         self.boot_again(place, oracle)?;
         let survived = ending.end == "exit 0" && !ending.is_stopped;
+        if survived && ending.tracer_was_ended {
+            // That tells nothing: once more.
+            figures.pause = Duration::MAX;
+        }
         figures.hits = (!survived).into();
         Ok(Played { figures, survived })
     }
@@ -182,9 +197,15 @@ impl Stage {
     fn hear_ending(&mut self, way: Way, tracer: Option<&dyn Tracer>) -> Fallible<Ending> {
         let mut ending = Ending::default();
         // Dropped at the end: a tracer is waited for.
-        let mut _tracing = None;
+        let mut tracing: Option<Box<dyn Send>> = None;
         loop {
-            let said = self.victims.try_hear().ok_or("the victims' parent is gone")?;
+            let mut said = tracing.as_ref().and_then(|_| self.victims.hear_within(TRACER));
+            if said.is_none() {
+                // strace 6.1 hangs now and then when the traced is killed while it makes a thread.
+                ending.tracer_was_ended |= tracing.take().is_some();
+                said = self.victims.try_hear();
+            }
+            let said = said.ok_or("the victims' parent is gone")?;
             let (word, rest) = said.split_once(' ').unwrap_or((&said, ""));
             match word {
                 "ack" => ending.acknowledged += 1,
@@ -192,7 +213,7 @@ impl Stage {
                 "forked" => ending.orphan = Some(rest.to_owned()),
                 "traced" => {
                     let tracer = tracer.ok_or("a victim to be traced, and no tracer")?;
-                    _tracing = Some(tracer.attach(rest)?);
+                    tracing = Some(tracer.attach(rest)?);
                     self.victims.tell("go");
                 }
                 "stopped" => ending.is_stopped = true,

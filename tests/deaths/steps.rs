@@ -2,9 +2,10 @@
 #![forbid(unsafe_code)]
 
 use crate::case::{Case, Finish, Way};
-use crate::figures::{Figures, is_all};
+use crate::figures::{Figures, is_all, option, seed};
 use crate::scripts::{Begin, Group, Script, scripts};
 use crate::stage::Stage;
+use crate::support::Dice;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -143,4 +144,32 @@ fn a_process_that_stands_still_at_any_step_stops_nobody_and_finishes_later() {
 #[test]
 fn a_child_that_is_forked_at_any_step_and_outlives_its_parent_keeps_no_lock() {
     enumerate_all("forks at steps", &SHARED, Way::Fork, is_all());
+}
+
+#[test]
+fn a_process_that_dies_or_stops_beside_others_at_work_takes_nothing_along() {
+    let (mut dice, start) = (Dice::new(seed("interleavings")), Instant::now());
+    let cases = option("DRYSTONE_INTERLEAVINGS").unwrap_or(300);
+    let (scripts, mut stage, mut sum) = (scripts(), Stage::new(), Figures::default());
+    for _ in 0..cases {
+        let script = dice.below(scripts.len() as u64) as usize;
+        if !matches!(scripts[script].begin, Begin::Opened | Begin::Opening) {
+            continue;
+        }
+        let way = [Way::Kill, Way::Stop, Way::Fork][dice.below(3) as usize];
+        let finish = [Finish::Repeat, Finish::Sync][dice.below(2) as usize];
+        let looks = dice.below(2) == 0;
+        let n = 1 + dice.below(if looks { 300 } else { 40 });
+        let case = Case { looks, busy: true, ..Case::step(script, way, n, finish) };
+        let played = stage.play(&case, None);
+        sum.add(&played.unwrap_or_else(|why| panic!("{why}")).figures);
+    }
+    println!(
+        "figure: deaths, halts and forks beside others at work: {} of {} in {:.0} s; the longest round \
+         {:?}",
+        sum.hits,
+        sum.cases,
+        start.elapsed().as_secs_f64(),
+        sum.pause
+    );
 }
