@@ -5,6 +5,9 @@
 //! blob's word is touched (protocol.rs, I3). Then two exchanges in the index, and one write for the two
 //! state bytes, which stand side by side.
 //!
+//! A stored copy that turns out to be damaged, or to be missing, is no reason to refuse the put: the bytes
+//! are here, so they are appended again and the word is moved to them.
+//!
 //! Where anybody else interferes, what was appended stays pending for ever and the put falls back to
 //! naming the blob that is there.
 #![forbid(unsafe_code)]
@@ -92,8 +95,7 @@ impl Engine {
         self.index(guard).prefetch(id.key());
         let name = naming.key(self, ids);
         self.index(guard).prefetch(name);
-        if self.holds(&id, guard)? {
-            self.compare(guard, &id, Body::Fixed(bytes))?;
+        if self.holds(&id, guard)? && self.is_stored(guard, &id, Body::Fixed(bytes))? {
             return self.name_held(guard, id, naming, durability);
         }
         let room = self.room_for(naming, bytes.len() as u64);
@@ -108,7 +110,9 @@ impl Engine {
         if let Fate::Named(sequence) = fate {
             return Ok(Some(Put { id, named: Named::Done(sequence) }));
         }
-        self.compare(guard, &id, Body::Fixed(bytes))?;
+        if !self.is_stored(guard, &id, Body::Fixed(bytes))? {
+            return Ok(None);
+        }
         self.name_held(guard, id, naming, durability)
     }
 
@@ -118,14 +122,17 @@ impl Engine {
         naming.record_bytes(1) + blob + alignment(Kind::Blob, len) + STEP_BYTES
     }
 
-    /// Whether a live record of the blob is there to rely on: not one in a poisoned segment.
+    /// Whether a live record of the blob is there to rely on: not one in a poisoned segment, nor one that
+    /// was found damaged.
     pub fn holds(&self, id: &BlobId, guard: &Guard) -> Result<bool> {
         Ok(self.is_held(self.index(guard).lookup(id.key())?.word))
     }
 
     /// Whether a blob's word names a record to rely on.
     pub fn is_held(&self, word: Word) -> bool {
-        word.is_live() && !self.run.control.is_poisoned(word.location().segment())
+        word.is_live()
+            && !self.run.control.is_poisoned(word.location().segment())
+            && !self.distrusted.has(word.location())
     }
 
     /// Names a blob that is there already; `None` if it is not, after all.
@@ -159,7 +166,13 @@ impl Engine {
             return Ok(None);
         }
         let key = naming.key(self, std::slice::from_ref(id));
-        let Some((seen, pin)) = self.find(key, guard)? else { return Ok(None) };
+        let (seen, pin) = match self.find(key, guard) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(None),
+            // A pin that cannot be read is set anew.
+            Err(error) if error.kind() == ErrorKind::Damaged => return Ok(None),
+            Err(error) => return Err(error),
+        };
         let Some((_, blob)) = self.find_blob(id, guard)? else { return Ok(None) };
         let is_pin = pin.header.kind == Kind::Pin && pin.header.digest == *id.padded();
         if !is_pin || !self.is_held(seen.word) {
@@ -172,6 +185,31 @@ impl Engine {
         self.set_state(&blob)?;
         self.set_state(&pin)?;
         Ok(Some(Named::Done(pin.header.sequence)))
+    }
+
+    /// Whether the blob that has this id is stored as it should be. If it is damaged or missing, it is not
+    /// relied on from now on.
+    ///
+    /// # Errors
+    /// `IdCollision` if another content has the id.
+    pub fn is_stored(&self, guard: &Guard, id: &BlobId, body: Body<'_>) -> Result<bool> {
+        let compared = self.compare(guard, id, body);
+        self.or_distrust(guard, id, compared)
+    }
+
+    /// Whether a comparison with a stored blob went well; `false` if it found that one damaged.
+    pub fn or_distrust(&self, guard: &Guard, id: &BlobId, compared: Result<()>) -> Result<bool> {
+        match compared {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                let word = self.index(guard).lookup(id.key())?.word;
+                if word.is_live() {
+                    self.distrusted.note(word.location());
+                }
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Compares a body with the blob that has its id, by their digests where these cannot collide.

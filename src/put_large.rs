@@ -125,16 +125,17 @@ impl Engine {
         durability: Durability,
     ) -> Result<Option<Put>> {
         let id = BlobId::from_padded(self.superblock.hash, written.hashed.digest);
-        let fate = if self.holds(&id, guard)? {
+        let is_there = self.holds(&id, guard)? && self.is_stored_as(guard, &id, written)?;
+        let fate = if is_there {
             Fate::Void
         } else {
             self.publish_written(guard, written, &id, naming, durability)?
         };
-        if fate == Fate::Void {
-            self.compare_written(guard, &id, written)?;
-        }
+        let is_void = fate == Fate::Void && !is_there;
+        let is_damaged = is_void && !self.is_stored_as(guard, &id, written)?;
         self.finish(guard, written, durability)?;
         match fate {
+            _ if is_damaged => Ok(None),
             Fate::Named(sequence) => Ok(Some(Put { id, named: Named::Done(sequence) })),
             Fate::Unnamed | Fate::Void => self.name_held(guard, id, naming, durability),
         }
@@ -206,6 +207,12 @@ impl Engine {
         }
         self.appenders(guard).give_back(vec![appender]);
         Ok(())
+    }
+
+    /// As [`Engine::is_stored`], of a body that has just been written.
+    fn is_stored_as(&self, guard: &Guard, id: &BlobId, written: &Written) -> Result<bool> {
+        let compared = self.compare_written(guard, id, written);
+        self.or_distrust(guard, id, compared)
     }
 
     /// Compares a body that has just been written with the blob that has its id.

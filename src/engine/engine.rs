@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::appenders::Appenders;
+use super::distrust::Distrusted;
 use crate::disk::{Access, Disk, File, LockKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Header, Kind};
@@ -78,6 +79,8 @@ pub struct Engine {
     pub segments: SegmentSet,
     /// The segments open for appending.
     pub appenders: PerProcess<Appenders>,
+    /// Records that were found damaged.
+    pub distrusted: Distrusted,
     /// The shared lock that says that this process uses the store.
     users: PerProcess<Option<Arc<dyn File>>>,
     /// Bytes of the file system.
@@ -117,6 +120,7 @@ impl Engine {
             run,
             segments,
             appenders,
+            distrusted: Distrusted::default(),
             users: PerProcess::new(users),
             total_bytes,
         }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod appenders;
+mod distrust;
 mod durable;
 mod engine;
 mod group;

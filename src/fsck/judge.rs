@@ -115,7 +115,33 @@ impl<'a> Judge<'a> {
             let expected = "the header of a record that checks";
             return Ok(Some(finding.at(segment, offset).expected(expected).found("other bytes")));
         };
+        if let Some(finding) = self.cut_short(suspect, location, &header)? {
+            return Ok(Some(finding));
+        }
         Ok(self.misnamed(suspect, word, &header).or(self.outdated(suspect, location, &header)?))
+    }
+
+    /// The record ends beyond the end of the file.
+    fn cut_short(
+        &self,
+        suspect: &Suspect,
+        location: Location,
+        header: &Header,
+    ) -> Result<Option<Finding>> {
+        let (segment, offset) = (location.segment(), location.offset());
+        let end = offset + header.record_bytes(self.site.files.digest_bytes());
+        match self.mapped(location, end) {
+            // None: it is gone by now, and the word has moved.
+            Ok(_) => Ok(None),
+            Err(error) if error.is_damage() => {
+                let message = "a record reaches beyond the end of its segment";
+                let cure = self.cure(suspect, segment);
+                let finding = Finding::damage(FindingKind::Header, message, cure);
+                let finding = finding.at(segment, offset).expected(described(header, self.site));
+                Ok(Some(finding.found(error.found_text().unwrap_or("less"))))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// A record that is not there is the segment's fault, unless that is sound or the index could know

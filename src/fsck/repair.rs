@@ -122,6 +122,9 @@ fn cure(site: &Site<'_>, checked: &Checked, done: &mut FsckRepair) -> Result<()>
     let salvage = pool.install(|| Salvage::plan(site, &damaged, &checked.sorted))?;
     let aside = put_run_aside(site)?;
     if !damaged.is_empty() {
+        if bug!("quarantine-before-copies") {
+            take_out_all(site, &damaged, done)?;
+        }
         if let Err(error) = salvage.carry_out() {
             put_run_back(site, aside.as_deref());
             return Err(error);

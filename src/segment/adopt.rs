@@ -3,17 +3,19 @@
 //! The lock is tried, never waited for: a stopped process still holds its own, and then its segment
 //! is left alone, as is one that this user may not write to. The tail is found by a walk from the last
 //! header that `control` hints at; the hint is believed only if a valid header stands there. Behind the last record whatever is not zero (a
-//! dead appender's payload, part of a footer) is passed over and never written again.
+//! dead appender's payload, part of a footer) is passed over and never written again. A segment that was
+//! cut inside of a record is nobody's to append to.
 #![forbid(unsafe_code)]
 
 use super::appender::Appender;
-use super::blocks::FileBlocks;
+use super::blocks::{Blocks, FileBlocks};
 use super::files::{Files, segment_path};
 use super::read::{is_sealed, record_at};
 use super::scan::Scan;
 use crate::control::{Adopted, Control};
 use crate::disk::{Access, File, LockKind};
 use crate::error::{ErrorKind, Result};
+use crate::format::record::{Header, MAGIC};
 use crate::format::segment::HEAD_BYTES;
 use crate::format::word::Location;
 use crate::units::{KIB, STEP_BYTES};
@@ -71,7 +73,11 @@ impl Appender {
             return Ok(Adopted::Gone);
         }
         let tail = tail_of(files, number, &blocks, last.offset());
+        let is_cut = is_cut(files, number, &blocks, tail);
         blocks.check()?;
+        if is_cut {
+            return Ok(Adopted::Gone);
+        }
         let tail = used_end(&*file, tail, len)?;
         Ok(Adopted::Taken(Box::new(Self::taken_up(
             files,
@@ -98,6 +104,17 @@ fn tail_of(files: &Files, number: u32, blocks: &FileBlocks<'_>, hint: u64) -> u6
     let from = if record_at(blocks, place, hint).is_some() { hint } else { HEAD_BYTES };
     let records = Scan::new(blocks, place, files.digest_bytes(), from);
     records.last().map_or(HEAD_BYTES, |last| last.end)
+}
+
+/// Whether a header stands behind the last record: of one that reaches beyond the end of the file. Were
+/// the file to grow over that, a walk would pass over what was appended there.
+fn is_cut(files: &Files, number: u32, blocks: &FileBlocks<'_>, tail: u64) -> bool {
+    let place = files.place(number);
+    let is_header = |at: u64| {
+        let block = blocks.block(at).filter(|block| block[..4] == MAGIC.to_le_bytes());
+        block.is_some_and(|block| Header::decode(&block, place, at).is_some())
+    };
+    !bug!("cut-taken-up") && (tail..blocks.len()).step_by(STEP_BYTES as usize).any(is_header)
 }
 
 /// First step at or behind `tail` from which on there are only zeros.

@@ -60,12 +60,12 @@ fn a_grown_index_and_segments_of_all_sizes_are_clean() {
         refs.set(format!("name {at}"), b"bytes".to_vec()).expect("a ref");
     }
     refs.set("list", ids[600..700].to_vec()).expect("a ref");
-    ids[..100].iter().for_each(|id| drop(store.remove(id).expect("a removal")));
-    ids[100..200].iter().for_each(|id| drop(store.unpin(id).expect("an unpinning")));
-    let mut draft = store.reserve(3 * MIB).expect("a draft");
+    ids[..100].iter().for_each(|id| assert!(store.remove(id).expect("a removal")));
+    ids[100..200].iter().for_each(|id| assert!(store.unpin(id).expect("an unpinning")));
+    let mut draft = store.reserve(3 << 20).expect("a draft");
     draft[..100].copy_from_slice(&[7; 100]);
     draft.commit().expect("a commit");
-    drop(store.reserve(3 * MIB).expect("a draft"));
+    drop(store.reserve(3 << 20).expect("a draft"));
     let stats = store.stats().expect("stats");
     assert!(stats.index_generation > 0, "it has grown");
     for how in [FsckOptions::new(), deep()] {

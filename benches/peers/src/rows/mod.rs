@@ -5,6 +5,7 @@ mod collect;
 mod compact;
 mod compact_readers;
 mod draft;
+mod fsck;
 mod get;
 mod get_sizes;
 mod growth;
@@ -49,6 +50,7 @@ pub const ROWS: &[Row] = &[
     Row { name: "compact", run: compact::run },
     Row { name: "compact-readers", run: compact_readers::run },
     Row { name: "churn", run: churn::run },
+    Row { name: "fsck", run: fsck::run },
 ];
 
 /// What this program does as another process of a measurement.

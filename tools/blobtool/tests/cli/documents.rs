@@ -100,7 +100,9 @@ fn what_is_generated_covers_every_verb() {
     let page = tool.ok(["man"]);
     assert!(page.contains(".TH blobtool") && page.contains("out of space"), "{page}");
     tool.ok(["man", "--dir", "pages"]);
-    for verb in ["init", "put", "get", "ls", "rm", "stat", "info", "demo", "completions", "man"] {
+    for verb in
+        ["init", "put", "get", "ls", "rm", "stat", "info", "fsck", "demo", "completions", "man"]
+    {
         let page = std::fs::read_to_string(tool.at(format!("pages/blobtool-{verb}.1")));
         assert!(page.unwrap().contains(".TH"), "{verb}");
     }
