@@ -26,7 +26,7 @@ fn churn(path: &Path, mut state: u64, is_over: &dyn Fn() -> bool) -> u64 {
         let name = format!("name {}", random(&mut state, 50));
         let other = ids[random(&mut state, ids.len() as u64) as usize];
         match random(&mut state, 6) {
-            0 => drop(refs.set(&name, &id).map_err(|e| assert!(e.kind() == ErrorKind::NotFound))),
+            0 => drop(refs.set(&name, id).map_err(|e| assert!(e.kind() == ErrorKind::NotFound))),
             1 => assert!(refs.set(&name, vec![7; 40]).is_ok()),
             2 => assert!(refs.remove(&name).is_ok()),
             3 => assert!(store.remove(&other).is_ok()),

@@ -73,7 +73,7 @@ fn a_grown_index_and_segments_of_all_sizes_are_clean() {
         assert_eq!(report.keys, stats.blobs + stats.refs + stats.pins);
         assert_eq!(report.dangling, 100, "the pins of what was removed");
     }
-    store.refs("names").set("dangling", &ids[300]).expect("a ref");
+    store.refs("names").set("dangling", ids[300]).expect("a ref");
     store.remove(&ids[300]).expect("a removal");
     let report = check_clean(&path, &deep(), "with a ref to a removed blob");
     let dangling: Vec<_> =

@@ -53,7 +53,7 @@ fn a_flipped_bit_of_any_header_is_found() {
     let store = options().create(true).segment_bytes(256 << 10).open(&path).expect("a store");
     for at in 0..6 {
         let id = store.put(&bytes(100_000 + at, at as u64)).expect("a put");
-        store.refs("names").set(format!("{at}"), &id).expect("a ref");
+        store.refs("names").set(format!("{at}"), id).expect("a ref");
         if at == 2 {
             store.remove(&id).expect("a removal");
             store.sync().expect("a sync");

@@ -26,7 +26,7 @@ impl Scene {
         store.put(&bytes(100, 1)).expect("a put");
         let id = store.put(&bytes(len, 2)).expect("a put");
         store.put(&bytes(100, 3)).expect("a put");
-        store.refs("names").set("single", &id).expect("a ref");
+        store.refs("names").set("single", id).expect("a ref");
         store.refs("names").set("list", vec![id, id]).expect("a ref");
         let stat = store.stat(&id).expect("a stat").expect("it is there");
         Self { dir, store: Some(store), id, segment: stat.segment, offset: stat.offset }

@@ -8,14 +8,12 @@ mod beside;
 mod clean;
 mod flips;
 mod found;
-#[allow(dead_code, reason = "the suite of damage uses the rest")]
 #[path = "../damage/furnished.rs"]
 mod furnished;
 mod killed;
 mod mended;
 mod no_space;
 mod repaired;
-#[allow(dead_code, reason = "the suite of faults uses the rest")]
 #[path = "../faults/rig.rs"]
 mod rig;
 mod tried;

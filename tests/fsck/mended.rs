@@ -23,7 +23,7 @@ fn damaged(path: &Path, hash: HashAlgorithm, body: &[u8], blow: Blow) -> BlobId 
     let store = create.open(path).expect("a store");
     store.put(&bytes(50, 1)).expect("a put");
     let id = store.put(body).expect("a put");
-    store.refs("names").set("name", &id).expect("a ref");
+    store.refs("names").set("name", id).expect("a ref");
     let stat = store.stat(&id).expect("a stat").expect("it is there");
     drop(store);
     let file = segment_file(path, stat.segment);
@@ -77,7 +77,7 @@ fn all_ways_to_put_mend() {
     type Put = fn(&Store, &[u8]) -> BlobId;
     let ways: [(&str, Put); 4] = [
         ("put_many", |store, body| store.put_many(&[body]).expect("a put")[0]),
-        ("put_reader", |store, body| store.put_reader(&mut &body[..]).expect("a put")),
+        ("put_reader", |store, body| store.put_reader(body).expect("a put")),
         ("draft", |store, body| {
             let mut draft = store.reserve(body.len() as u64).expect("a draft");
             draft.copy_from_slice(body);
@@ -118,7 +118,7 @@ fn a_lost_ref_can_be_set_again() {
     let lost = store.refs("names").get("name").expect_err("its segment is missing");
     assert_eq!(lost.kind(), ErrorKind::Damaged);
     store.put(&body).expect("a put");
-    store.refs("names").set("name", &id).expect("a ref");
+    store.refs("names").set("name", id).expect("a ref");
     let entry = store.refs("names").get("name").expect("a ref").expect("it");
     assert_eq!(entry.blob(), Some(&id));
 }
