@@ -1,8 +1,9 @@
-//! A check beside processes and threads that put, remove, set, grow and seal finds nothing.
+//! A check beside processes and threads that put, remove, set, grow, seal, collect and compact finds
+//! nothing.
 
 use super::rig::{bytes, campaign, in_memory, options, random, say, seed};
 use super::tried::{check, deep, told};
-use drystone::{ErrorKind, FsckOptions};
+use drystone::{CompactOptions, ErrorKind, FsckOptions};
 use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -40,6 +41,12 @@ fn churn(path: &Path, mut state: u64, is_over: &dyn Fn() -> bool) -> u64 {
         done += 1;
         if done.is_multiple_of(200) {
             store.sync().expect("a sync");
+        }
+        if done.is_multiple_of(70) {
+            let all = CompactOptions::new().all(done.is_multiple_of(140));
+            let compacted = store.compact(&all);
+            // Somebody else may be at it.
+            assert!(compacted.is_ok() || compacted.is_err_and(|e| e.kind() == ErrorKind::Busy));
         }
     }
     done

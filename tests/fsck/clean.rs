@@ -4,7 +4,7 @@
 use super::furnished::Furnished;
 use super::rig::{KIB, MIB, bytes, in_memory, options, segment_file, segment_files};
 use super::tried::{check, check_clean, deep, told};
-use drystone::{FindingKind, FsckOptions, HashAlgorithm, Severity, Store};
+use drystone::{CompactOptions, FindingKind, FsckOptions, HashAlgorithm, Severity, Store};
 use std::fs;
 
 const HASHES: [HashAlgorithm; 2] = [HashAlgorithm::Xxh3, HashAlgorithm::Blake3];
@@ -133,4 +133,32 @@ fn a_process_that_dies_between_exchange_and_state_byte_leaves_a_clean_store() {
     drop(store);
     let report = check(&path, &super::tried::repair());
     assert!(report.is_clean() && report.repair.is_none());
+}
+
+#[test]
+fn a_store_that_was_collected_and_compacted_is_clean() {
+    let dir = in_memory();
+    let path = dir.path().join("store");
+    let store = options().create(true).segment_bytes(256 << 10).open(&path).expect("a store");
+    let values: Vec<Vec<u8>> = (0..600).map(|at| bytes(3000, at)).collect();
+    let ids = store.put_many(&values).expect("puts");
+    let refs = store.refs("names");
+    for (at, id) in ids.iter().enumerate() {
+        match at % 4 {
+            0 => assert!(store.remove(id).expect("a removal")),
+            1 => assert!(store.unpin(id).expect("an unpinning")),
+            2 => assert!(refs.set(format!("{at}"), *id).is_ok()),
+            _ => {}
+        }
+    }
+    for round in ["once", "twice", "three times"] {
+        store.compact(&CompactOptions::new().all(true)).expect("a compaction");
+        check_clean(&path, &deep(), round);
+        let report = check_clean(&path, &FsckOptions::new(), round);
+        assert_eq!(report.keys, 300 + 450 + 150, "{round}: blobs, pins and refs");
+    }
+    drop(store);
+    check_clean(&path, &deep().boot_id("next"), "after a reboot");
+    drop(options().boot_id("next").open(&path).expect("a store"));
+    check_clean(&path, &deep().boot_id("next"), "after a recovery");
 }
