@@ -36,6 +36,9 @@ mod entry;
 mod error;
 mod format;
 mod fsck;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod get;
 #[doc(hidden)]
 pub mod hash;

@@ -84,10 +84,10 @@ pub trait Futex: Words {
 }
 
 /// Words on the heap: for tests, Miri and loom.
-#[cfg(any(test, loom))]
+#[cfg(any(test, loom, fuzzing))]
 pub struct HeapWords(Box<[AtomicU64]>);
 
-#[cfg(any(test, loom))]
+#[cfg(any(test, loom, fuzzing))]
 impl HeapWords {
     /// `len` words of zero.
     pub fn new(len: usize) -> Self {
@@ -96,14 +96,14 @@ impl HeapWords {
 }
 
 /// Where, in a test, somebody else may come.
-#[cfg(any(test, loom))]
+#[cfg(any(test, loom, fuzzing))]
 #[inline]
 fn point() {
     #[cfg(all(test, not(loom)))]
     shuffled::point();
 }
 
-#[cfg(any(test, loom))]
+#[cfg(any(test, loom, fuzzing))]
 impl Words for HeapWords {
     fn len(&self) -> usize {
         self.0.len()

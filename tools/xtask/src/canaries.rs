@@ -8,37 +8,43 @@
 
 use crate::outcome::Outcome;
 use crate::place::Place;
-use crate::run::{Ran, capture, capture_for};
+use crate::run::{Ran, capture, capture_for, some_at_a_time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// A planted bug that hangs its test has not made it fail.
 const TIME_MAX: Duration = Duration::from_secs(600);
-/// Most tests keep one core busy.
-const AT_A_TIME: usize = 2;
 
 /// With what the bug is to be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Build {
+pub enum Build {
+    /// A test.
     Std,
+    /// A test under loom.
     Loom,
+    /// A fuzz target: the suite `fuzz` looks at it.
+    Fuzz,
+    /// A stress under a sanitizer: the suite `sanitizers` looks at it.
+    Asan,
+    /// The same.
+    Tsan,
 }
 
 /// One line of the table.
 #[derive(Debug, PartialEq, Eq)]
-struct Canary {
-    bug: String,
+pub struct Canary {
+    /// Its name in the code.
+    pub bug: String,
     build: Build,
     /// The file below `tests/` that holds the test; `None` for a unit test.
     target: Option<String>,
-    test: String,
+    /// What must fail.
+    pub test: String,
 }
 
 /// The suite.
@@ -48,14 +54,14 @@ pub fn run(place: &Place) -> io::Result<Outcome> {
 
 /// Plants these bugs, or all, one after the other, and looks at their tests.
 pub fn run_named(place: &Place, names: &[String]) -> io::Result<Outcome> {
-    let table = fs::read_to_string(place.root().join("tests/canaries.txt"))?;
-    let mut canaries = match parse(&table) {
+    let mut canaries = match read(place)? {
         Ok(canaries) => canaries,
-        Err(why) => return Ok(Outcome::failed(format!("tests/canaries.txt: {why}"))),
+        Err(why) => return Ok(Outcome::failed(why)),
     };
     if let Some(name) = names.iter().find(|name| canaries.iter().all(|c| c.bug != **name)) {
         return Ok(Outcome::failed(format!("tests/canaries.txt has no line for {name}")));
     }
+    canaries.retain(|canary| matches!(canary.build, Build::Std | Build::Loom));
     canaries.retain(|canary| names.is_empty() || names.contains(&canary.bug));
     if canaries.is_empty() {
         return Ok(Outcome::failed("tests/canaries.txt names no bug"));
@@ -66,7 +72,8 @@ pub fn run_named(place: &Place, names: &[String]) -> io::Result<Outcome> {
         programs.extend(build_programs(place, build, &canaries)?);
     }
     let built = begin.elapsed();
-    let verdicts = look_at_all(place, &programs, &canaries)?;
+    let look = |canary: &Canary| look_at(place, &programs[&canary.program()], canary);
+    let verdicts = some_at_a_time(&canaries, look)?;
     let mut outcome = sum_up(&canaries, verdicts);
     let (caught, planted) = (outcome.counts.passed, canaries.len());
     let (build, all) = (built.as_secs_f64(), begin.elapsed().as_secs_f64());
@@ -91,6 +98,18 @@ fn sum_up(canaries: &[Canary], verdicts: Vec<Verdict>) -> Outcome {
     outcome
 }
 
+/// The lines of one kind, or what is wrong with the table.
+pub fn of(place: &Place, build: Build) -> io::Result<Result<Vec<Canary>, String>> {
+    let of_build =
+        |canaries: Vec<Canary>| canaries.into_iter().filter(|c| c.build == build).collect();
+    Ok(read(place)?.map(of_build))
+}
+
+fn read(place: &Place) -> io::Result<Result<Vec<Canary>, String>> {
+    let table = fs::read_to_string(place.root().join("tests/canaries.txt"))?;
+    Ok(parse(&table).map_err(|why| format!("tests/canaries.txt: {why}")))
+}
+
 fn parse(table: &str) -> Result<Vec<Canary>, String> {
     let lines = table.lines().map(str::trim_end).enumerate();
     lines
@@ -100,7 +119,9 @@ fn parse(table: &str) -> Result<Vec<Canary>, String> {
 }
 
 fn wrong_line(number: usize, line: &str) -> String {
-    format!("line {number}: expected bug<TAB>loom|std<TAB>[file/]test, found {line:?}")
+    format!(
+        "line {number}: expected bug<TAB>std|loom|fuzz|asan|tsan<TAB>[file/]test, found {line:?}"
+    )
 }
 
 fn parse_line(line: &str) -> Option<Canary> {
@@ -113,6 +134,9 @@ fn parse_line(line: &str) -> Option<Canary> {
     let build = match build {
         "std" => Build::Std,
         "loom" => Build::Loom,
+        "fuzz" => Build::Fuzz,
+        "asan" => Build::Asan,
+        "tsan" => Build::Tsan,
         _ => return None,
     };
     let (target, test) = match test.split_once('/') {
@@ -134,30 +158,6 @@ impl Canary {
     fn program(&self) -> (Build, String) {
         (self.build, self.target.clone().unwrap_or_else(|| LIBRARY.into()))
     }
-}
-
-/// Looks at all canaries, a few at a time.
-fn look_at_all(
-    place: &Place,
-    programs: &Programs,
-    canaries: &[Canary],
-) -> io::Result<Vec<Verdict>> {
-    let next = Mutex::new(canaries.iter().enumerate());
-    let take = || next.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let work = || {
-        let mut seen = Vec::new();
-        while let Some((at, canary)) = take() {
-            seen.push((at, look_at(place, &programs[&canary.program()], canary)?));
-        }
-        Ok(seen)
-    };
-    let mut seen = thread::scope(|scope| {
-        let workers: Vec<_> = (0..AT_A_TIME).map(|_| scope.spawn(work)).collect();
-        let ended = workers.into_iter().map(|w| w.join().expect("a worker does not panic"));
-        ended.collect::<io::Result<Vec<Vec<(usize, Verdict)>>>>().map(|seen| seen.concat())
-    })?;
-    seen.sort_by_key(|(at, _)| *at);
-    Ok(seen.into_iter().map(|(_, verdict)| verdict).collect())
 }
 
 fn look_at(
@@ -216,7 +216,7 @@ pub fn build_with_bugs(place: &Place, name: &str) -> io::Result<Result<PathBuf, 
 fn build_command(place: &Place, build: Build, names: &BTreeSet<String>) -> io::Result<Command> {
     let mut cargo = match build {
         Build::Loom => place.cargo_with_flags("loom", "--cfg loom"),
-        Build::Std => place.cargo(),
+        _ => place.cargo(),
     };
     cargo.env("RUSTC_WORKSPACE_WRAPPER", write_wrapper(&place.target("canaries"))?);
     cargo.args([

@@ -2,6 +2,7 @@
 
 use crate::canaries;
 use crate::deaths;
+use crate::fuzz;
 use crate::outcome::{Counts, Outcome, said, without_successes};
 use crate::place::Place;
 use crate::run::{Ran, capture};
@@ -62,6 +63,12 @@ pub const SUITES: &[Suite] = &[
         what: "death at every step and system call, kills, oddities",
         quick: false,
         run: deaths::run,
+    },
+    Suite {
+        name: "fuzz",
+        what: "each fuzz target for 45 s under the address sanitizer",
+        quick: false,
+        run: fuzz::run,
     },
     Suite {
         name: "vectors",
@@ -166,8 +173,22 @@ fn count(place: &Place, name: &str, command: &mut Command) -> io::Result<Outcome
     Ok(Outcome::counted(ran.success(), ran.output))
 }
 
+/// Crates below `tests/` that are no members of the workspace.
+const OWN_WORKSPACES: &[&str] = &["fuzz"];
+
 fn fmt(place: &Place) -> io::Result<Outcome> {
-    check(place, "fmt", place.cargo().args(["fmt", "--all", "--check"]))
+    let mut all = check(place, "fmt", place.cargo().args(["fmt", "--all", "--check"]))?;
+    for name in OWN_WORKSPACES {
+        let manifest = format!("tests/{name}/Cargo.toml");
+        let one = check(
+            place,
+            "fmt",
+            place.cargo().args(["fmt", "--check", "--manifest-path", &manifest]),
+        )?;
+        all.counts += one.counts;
+        all.output.push_str(&one.output);
+    }
+    Ok(all)
 }
 
 fn clippy(place: &Place) -> io::Result<Outcome> {

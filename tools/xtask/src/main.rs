@@ -4,9 +4,11 @@
 mod canaries;
 mod checks;
 mod deaths;
+mod fuzz;
 mod outcome;
 mod place;
 mod run;
+mod sanitized;
 mod system;
 
 use place::Place;
@@ -23,6 +25,7 @@ The chores of Drystone, one word each.
     cargo xtask loom                 model-check the shared-memory protocols
     cargo xtask model                search the model of the protocol (spec/model)
     cargo xtask canaries [BUG...]    plant each known bug, or these, and see that its test fails
+    cargo xtask fuzz [TARGET...]     run the fuzz targets, or these (--seconds N each)
     cargo xtask bench                measure everything beside its peers; rewrites benches/RESULTS.md
     cargo xtask bench ROW...         measure some of it (a wrong word prints the rows and options)
     cargo xtask bench micro [ARGS]   single calls (arguments go to criterion)
@@ -32,6 +35,7 @@ Suites of `test`, in order (--quick runs those with a star):
 ";
 
 const EPILOGUE: &str = "
+DRYSTONE_FUZZ_SECONDS=N gives each fuzz target another time than 45 s.
 DRYSTONE_LOOM_PREEMPTIONS=N lets loom explore schedules of up to N preemptions in every test, instead
 of the 1 to 3 that end within minutes; 2 takes hours. What was explored is printed.
 
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
             let names: Vec<_> = rest.iter().map(|name| name.to_string_lossy().into()).collect();
             checks::run_one("canaries", || canaries::run_named(&place, &names))
         }
+        "fuzz" => fuzz(&place, &rest),
         "bench" => bench(&place, &rest),
         "help" | "--help" | "-h" => help(),
         "" => usage("say what to do"),
@@ -108,6 +113,22 @@ fn demo(place: &Place, args: &[OsString]) -> ExitCode {
     let mut cargo = place.cargo();
     cargo.args(["run", "--release", "--package", "blobtool", "--", "demo"]).args(args);
     pass_through(cargo)
+}
+
+fn fuzz(place: &Place, args: &[OsString]) -> ExitCode {
+    let (mut targets, mut seconds) = (Vec::new(), None);
+    let mut args = args.iter().map(|arg| arg.to_string_lossy());
+    while let Some(arg) = args.next() {
+        if arg != "--seconds" {
+            targets.push(arg.into_owned());
+            continue;
+        }
+        seconds = args.next().and_then(|number| number.parse().ok());
+        if seconds.is_none() {
+            return usage("--seconds takes a number");
+        }
+    }
+    checks::run_one("fuzz", || fuzz::run_targets(place, &targets, seconds))
 }
 
 fn bench(place: &Place, args: &[OsString]) -> ExitCode {

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -66,6 +67,35 @@ pub fn capture_for(
     Ok(Ran { status, output })
 }
 
+/// So many programs run side by side: most keep one core busy.
+const AT_A_TIME: usize = 2;
+
+/// Does the work for each item, a few at a time; the results in order.
+pub fn some_at_a_time<T: Sync, R: Send>(
+    items: &[T],
+    work: impl Fn(&T) -> io::Result<R> + Sync,
+) -> io::Result<Vec<R>> {
+    let next = Mutex::new(items.iter().enumerate());
+    let take = || next.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let worker = || -> io::Result<Vec<(usize, R)>> {
+        let mut done = Vec::new();
+        while let Some((at, item)) = take() {
+            done.push((at, work(item)?));
+        }
+        Ok(done)
+    };
+    let mut done = Vec::new();
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_A_TIME).map(|_| scope.spawn(worker)).collect();
+        for worker in workers {
+            done.extend(worker.join().expect("a worker does not panic")?);
+        }
+        io::Result::Ok(())
+    })?;
+    done.sort_by_key(|(at, _)| *at);
+    Ok(done.into_iter().map(|(_, result)| result).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +120,16 @@ mod tests {
     fn a_program_that_never_ends_is_ended() {
         let ran = shell("time", "echo a; exec sleep 1000", Duration::from_millis(200));
         assert!(ran.status.is_none() && !ran.success());
+    }
+
+    #[test]
+    fn what_is_done_a_few_at_a_time_comes_in_order() {
+        let done = some_at_a_time(&[1, 2, 3, 4, 5], |&n| Ok(n * n)).unwrap();
+        assert_eq!(done, [1, 4, 9, 16, 25]);
+        assert!(
+            some_at_a_time(&[1, 2], |_| io::Result::<()>::Err(io::ErrorKind::Other.into()))
+                .is_err()
+        );
     }
 
     #[test]
