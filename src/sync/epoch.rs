@@ -109,10 +109,14 @@ impl<T: Send + Sync + 'static> Slot<T> {
     /// Puts something else in; what was there goes when nobody can see it any more.
     pub fn replace(&self, new: Option<Arc<T>>, guard: &Guard) {
         let new = new.map_or(std::ptr::null(), Arc::into_raw);
-        let old = self.pointer.swap(new.cast_mut(), Ordering::AcqRel);
+        let order = if bug!("slot-relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
+        let old = self.pointer.swap(new.cast_mut(), order);
         if !old.is_null() {
             // SAFETY: the slot owned one count of `old`, which the swap moved to us alone.
             let old = unsafe { Arc::from_raw(old.cast_const()) };
+            if bug!("freed-at-once") {
+                return drop(old);
+            }
             // SAFETY: dropping an `Arc<T>` with `T: Send + Sync` is sound on any thread.
             unsafe { guard.0.defer_unchecked(move || drop(old)) };
         }

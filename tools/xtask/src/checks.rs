@@ -6,6 +6,7 @@ use crate::fuzz;
 use crate::outcome::{Counts, Outcome, said, without_successes};
 use crate::place::Place;
 use crate::run::{Ran, capture};
+use crate::sanitizers;
 use crate::system;
 use std::fs;
 use std::io;
@@ -69,6 +70,12 @@ pub const SUITES: &[Suite] = &[
         what: "each fuzz target for 45 s under the address sanitizer",
         quick: false,
         run: fuzz::run,
+    },
+    Suite {
+        name: "sanitizers",
+        what: "threads that use one store in every way, under the address and thread sanitizers",
+        quick: false,
+        run: sanitizers::run,
     },
     Suite {
         name: "vectors",
@@ -174,7 +181,7 @@ fn count(place: &Place, name: &str, command: &mut Command) -> io::Result<Outcome
 }
 
 /// Crates below `tests/` that are no members of the workspace.
-const OWN_WORKSPACES: &[&str] = &["fuzz"];
+const OWN_WORKSPACES: &[&str] = &["fuzz", "stress"];
 
 fn fmt(place: &Place) -> io::Result<Outcome> {
     let mut all = check(place, "fmt", place.cargo().args(["fmt", "--all", "--check"]))?;

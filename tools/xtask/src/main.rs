@@ -9,6 +9,7 @@ mod outcome;
 mod place;
 mod run;
 mod sanitized;
+mod sanitizers;
 mod system;
 
 use place::Place;
@@ -35,7 +36,8 @@ Suites of `test`, in order (--quick runs those with a star):
 ";
 
 const EPILOGUE: &str = "
-DRYSTONE_FUZZ_SECONDS=N gives each fuzz target another time than 45 s.
+DRYSTONE_FUZZ_SECONDS=N gives each fuzz target another time than 45 s, DRYSTONE_STRESS_SECONDS=N each
+stress under a sanitizer another than 15 s.
 DRYSTONE_LOOM_PREEMPTIONS=N lets loom explore schedules of up to N preemptions in every test, instead
 of the 1 to 3 that end within minutes; 2 takes hours. What was explored is printed.
 
