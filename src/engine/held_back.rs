@@ -46,7 +46,8 @@ impl Engine {
 
     /// What a compaction needs to begin with: a segment, or what a small store has in one.
     fn compaction_bytes(&self) -> u64 {
-        let part = (self.run.control.bytes_appended() / 4).next_multiple_of(64 * KIB);
+        // By powers of two: a file that has become too small is made anew.
+        let part = (self.run.control.bytes_appended() / 4).next_power_of_two();
         part.max(SEGMENT_BYTES_MIN).min(self.segment_target())
     }
 

@@ -10,8 +10,10 @@ use crate::disk::{File, Map};
 use crate::error::{Error, Result};
 use std::cell::{Cell, RefCell};
 
-/// Bytes read at a time.
-const WINDOW_BYTES: usize = 64 << 10;
+/// Bytes read at a time: so many where a walk goes on right behind what was read before, and fewer after
+/// a leap over the body of a large record.
+const WINDOW_BYTES_MAX: usize = 64 << 10;
+const WINDOW_BYTES_MIN: usize = 1 << 10;
 
 /// The bytes of a segment, as far as its file held them.
 pub trait Blocks {
@@ -51,6 +53,13 @@ struct Window {
 }
 
 impl Window {
+    /// How much to read at an offset that is not in it.
+    fn next_bytes(&self, offset: u64) -> usize {
+        let is_near = offset.wrapping_sub(self.start) <= 2 * self.bytes.len() as u64;
+        let wanted = if is_near { 4 * self.bytes.len() } else { 0 };
+        wanted.clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX)
+    }
+
     fn get(&self, offset: u64) -> Option<[u8; 64]> {
         let at = usize::try_from(offset.checked_sub(self.start)?).ok()?;
         self.bytes.get(at..at.checked_add(64)?)?.try_into().ok()
@@ -95,7 +104,8 @@ impl Blocks for FileBlocks<'_> {
         if let Some(block) = window.get(offset) {
             return Some(block);
         }
-        window.bytes.resize(WINDOW_BYTES, 0);
+        let bytes = window.next_bytes(offset);
+        window.bytes.resize(bytes, 0);
         window.start = offset;
         let read = self.read_at(&mut window.bytes, offset);
         window.bytes.truncate(read);

@@ -59,11 +59,14 @@ impl Appender {
     }
 
     fn try_seal(&mut self, durable: bool, is_earlier: bool, judge: Judge<'_>) -> Result<()> {
-        // Who has taken over half a footer begins at the step behind it, and so behind the end.
-        let map = self.file.map(self.tail.min(self.file.len()?), Access::Read)?;
-        let (mut entries, proved) = walk(&map, &self.files, self.number, 0);
-        let whole =
-            if is_earlier { self.whole_below(&map, &entries, proved, judge) } else { self.tail };
+        let (mut entries, proved) = self.list()?;
+        let whole = if is_earlier {
+            // Who has taken over half a footer begins at the step behind it, and so behind the end.
+            let map = self.file.map(self.tail.min(self.file.len()?), Access::Read)?;
+            self.whole_below(&map, &entries, proved, judge)
+        } else {
+            self.tail
+        };
         self.publish_named(&mut entries, judge)?;
         if durable {
             self.sync()?;
@@ -81,6 +84,17 @@ impl Appender {
                 && header.is_some_and(|header| !(judge.is_whole)(map, entry.offset(), &header))
         };
         entries.iter().find(is_torn).map_or(self.tail, Entry::offset)
+    }
+
+    /// The records, and what its durable points prove.
+    fn list(&self) -> Result<(Vec<Entry>, u64)> {
+        // By `pread`: a page of a mapping that is looked at for one header maps its neighbours, too.
+        let blocks = FileBlocks::new(&*self.file)?;
+        let (mut entries, proved) = walk(&blocks, &self.files, self.number, 0);
+        blocks.check()?;
+        // Behind the tail may stand what another appender has left.
+        entries.retain(|entry| entry.offset() < self.tail);
+        Ok((entries, proved))
     }
 
     fn publish_named(&self, entries: &mut [Entry], judge: Judge<'_>) -> Result<()> {

@@ -273,10 +273,10 @@ fn a_ref_that_is_set_to_another_blob_during_a_walk_is_walked_over() {
         let (old, new) = (store.put(b"old").unwrap(), store.put(b"new").unwrap());
         let refs = store.refs("walked");
         let keys = ["a", "b", "c", "d"];
-        keys.iter().for_each(|key| _ = refs.set(key, &old).unwrap());
+        keys.iter().for_each(|key| _ = refs.set(key, old).unwrap());
         let mut walk = refs.iter();
         assert_eq!(walk.next().unwrap().unwrap().blob(), Some(&old));
-        keys.iter().for_each(|key| _ = refs.set(key, &new).unwrap());
+        keys.iter().for_each(|key| _ = refs.set(key, new).unwrap());
         assert!(store.remove(&old).unwrap());
         let rest: Vec<_> = walk.map(|entry| *entry.unwrap().blob().unwrap()).collect();
         assert_eq!(rest, [new; 3]);
