@@ -6,7 +6,7 @@
 use super::furnished::{Furnished, Hit};
 use super::rig::{options, patch, say, segment_files};
 use super::tried::{check, check_clean, deep, repair, told};
-use drystone::disk::{Call, Disk, Fault, FaultDisk, FaultKind, OpenOptions, RealDisk};
+use drystone::disk::{Call, Fault, FaultDisk, FaultKind, OpenOptions, RealDisk};
 use drystone::{HashAlgorithm, fsck};
 use std::path::Path;
 use std::sync::Arc;
