@@ -49,8 +49,17 @@ use Op::{Collect, Compact, Grow, Recover, Seal, Sync};
 
 /// All scenarios.
 pub fn scenarios() -> Vec<Scenario> {
-    [publishing(), syncing(), sealing(), collecting(), compacting(), removing(), recovering()]
-        .concat()
+    [
+        publishing(),
+        syncing(),
+        sealing(),
+        collecting(),
+        expiring(),
+        compacting(),
+        removing(),
+        recovering(),
+    ]
+    .concat()
 }
 
 /// Publishing: blobs, refs, tombstones.
@@ -169,6 +178,13 @@ fn collecting() -> Vec<Scenario> {
         )
         .after(1)
         .without_power_loss(),
+    ]
+}
+
+/// Expiry, and several collectors.
+fn expiring() -> Vec<Scenario> {
+    let new = Scenario::new;
+    vec![
         new(
             "an expired ref that is set again beside a collector",
             &[&[&[put_synced(A, R), Seal], &[set_synced(R, A)], &[Collect]]],

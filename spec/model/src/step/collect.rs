@@ -1,4 +1,4 @@
-//! The collector: condemn, in flight, walk, sweep (spec/CONCURRENCY.md, section "Collecting").
+//! The collector: condemn, in flight, walk, sweep (spec/CONCURRENCY.md, section "The collector").
 
 use super::{Stepping, lowest, seal};
 use crate::rules::Rule;

@@ -1,5 +1,5 @@
 //! The compactor: victims, rewriting, unlinking, tombstones (spec/CONCURRENCY.md, section
-//! "Compacting").
+//! "The compactor").
 
 use super::{Stepping, collect, lowest, sync};
 use crate::rules::Rule;
