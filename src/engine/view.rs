@@ -93,7 +93,9 @@ impl<'a> Shared for View<'a> {
             self.vouch_blobs(&found)?;
         }
         self.engine.set_state(&found)?;
-        let lasts = !self.is_synced() || self.engine.vouch(&found, self.guard)?;
+        let lasts = !self.is_synced()
+            || bug!("relied-unvouched")
+            || self.engine.vouch(&found, self.guard)?;
         Ok(lasts.then_some(found.header.sequence))
     }
 }

@@ -67,7 +67,9 @@ fn fold_part(mut items: Vec<Item>, broken: &HashMap<Location, ()>) -> (Vec<Item>
 
 /// The refs that rely on a blob record that did not survive.
 fn broken_refs(sorted: &[Vec<Item>], reliances: &[Reliance]) -> HashMap<Location, ()> {
-    let is_broken = |reliance: &&Reliance| newest(sorted, reliance.on) < Some(reliance.held);
+    let is_broken = |reliance: &&Reliance| {
+        newest(sorted, reliance.on) < Some(reliance.held) && !bug!("reliance-ignored")
+    };
     reliances.par_iter().filter(is_broken).map(|reliance| (reliance.by, ())).collect()
 }
 

@@ -65,7 +65,7 @@ impl Source<'_> {
             limit: self.limit,
             root: Root::stable(0, log2),
             next_segment: gathered.segment_max.map_or(0, |number| number + 1),
-            next_sequence: gathered.sequence_max.max(1) + 1,
+            next_sequence: if bug!("counter-low") { 2 } else { gathered.sequence_max.max(1) + 1 },
             bytes: gathered.bytes,
             lost: gathered.lost,
         }

@@ -15,6 +15,9 @@ pub fn sync_data(file: &dyn File) -> Result<()> {
 
 /// The same for the names of the segments.
 pub fn sync_name(files: &Files) -> Result<()> {
+    if bug!("names-unsynced") {
+        return Ok(());
+    }
     files.disk.sync_dir(SEGMENTS_DIR).map_err(|error| match error.kind() {
         // It was not tried at all, for want of a descriptor: nothing is wrong with the medium.
         ErrorKind::Limit => error,

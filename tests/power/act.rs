@@ -5,7 +5,8 @@ use crate::oracle::{Ending, Key, Oracle, Seen, State};
 use crate::support::{Dice, KIB, bytes};
 use drystone::disk::{Killed, SimDisk};
 use drystone::{
-    BlobId, Durability, Error, ErrorKind, HashAlgorithm, PutOptions, SetOptions, Store, Value,
+    BlobId, CompactOptions, Durability, Error, ErrorKind, HashAlgorithm, PutOptions, SetOptions,
+    Store, Value,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
@@ -58,6 +59,8 @@ pub enum Action {
     Swap(u8, State),
     RemoveRef(u8),
     Sync,
+    /// Of all garbage, or where it is worth it.
+    Compact(bool),
 }
 
 impl Action {
@@ -70,7 +73,7 @@ impl Action {
             1 | 2 => State::One(blob(dice)),
             _ => State::Many(vec![blob(dice), blob(dice)]),
         };
-        match dice.below(26) {
+        match dice.below(29) {
             0..=6 => Self::Put(blob(dice)),
             7 => Self::PutMany((0..1 + dice.below(4)).map(|_| blob(dice)).collect()),
             8 => Self::Draft(blob(dice)),
@@ -82,6 +85,7 @@ impl Action {
             19 => Self::Add(name(dice), state(dice)),
             20 => Self::Swap(name(dice), state(dice)),
             21 | 22 => Self::RemoveRef(name(dice)),
+            26..=28 => Self::Compact(dice.below(3) > 0),
             _ => Self::Sync,
         }
     }
@@ -109,7 +113,7 @@ impl Action {
                 named.chain([(Key::Name(*name), state.clone())]).collect()
             }
             Self::RemoveRef(name) => vec![(Key::Name(*name), State::Absent)],
-            Self::Sync => Vec::new(),
+            Self::Sync | Self::Compact(_) => Vec::new(),
         }
     }
 }
@@ -148,6 +152,9 @@ impl Actor {
         }
         let durability = if action.takes_durability() { durability } else { self.durability };
         let (effects, now) = (action.effects(), self.disk.now());
+        if matches!(action, Action::Compact(_)) {
+            self.oracle().begin_compaction(now);
+        }
         let is_synced = durability == Durability::Synced;
         let events = self.oracle().begin(&effects, is_synced, now);
         let done = until_death(|| perform(&self.store, action, durability));
@@ -194,7 +201,8 @@ pub fn perform(store: &Store, action: &Action, durability: Durability) -> Result
             draft(store, *blob)?.commit_as(&refs, [*name]).map_err(Error::from).map(|_| true)
         }
         Action::Unpin(blob) => store.unpin(&content(*blob).id).map(|_| true),
-        Action::Remove(blob) => store.remove(&content(*blob).id).map(|_| true),
+        // Where a blob was swept there is nothing to remove, and that promises nothing.
+        Action::Remove(blob) => store.remove(&content(*blob).id),
         Action::Set(name, state) => refs.set_with([*name], value(state), &set).map(|_| true),
         Action::SetLong(name, blob) => {
             let bytes = Value::Bytes(content(*blob).bytes.clone());
@@ -209,6 +217,7 @@ pub fn perform(store: &Store, action: &Action, durability: Durability) -> Result
         }
         Action::RemoveRef(name) => refs.remove_with([*name], Some(durability)).map(|_| true),
         Action::Sync => store.sync().map(|()| true),
+        Action::Compact(all) => store.compact(&CompactOptions::new().all(*all)).map(|_| true),
     }
 }
 

@@ -69,6 +69,8 @@ pub struct Oracle {
     events: Vec<Event>,
     /// Syncs that succeeded.
     syncs: Vec<(Moment, Moment)>,
+    /// How much had happened when each compaction began.
+    compactions: Vec<usize>,
 }
 
 /// How an operation ended.
@@ -127,6 +129,11 @@ impl Oracle {
         self.syncs.push((Moment { tick, op: begin }, end));
     }
 
+    /// A compaction begins: blobs that nothing names may go from now on.
+    pub fn begin_compaction(&mut self, op: usize) {
+        self.compactions.push(op);
+    }
+
     /// The keys that anything was ever done to.
     pub fn keys(&self) -> BTreeSet<Key> {
         self.events.iter().map(|event| event.key).collect()
@@ -152,6 +159,31 @@ impl Oracle {
 
     /// The states that a key may show if the power goes when so much has happened.
     pub fn allowed(&self, key: Key, at: usize) -> BTreeSet<State> {
+        let mut states = self.given(key, at);
+        if let Key::Blob(blob) = key
+            && self.compactions.iter().any(|begin| *begin < at)
+            && !self.is_named(blob, at)
+        {
+            states.insert(State::Absent);
+        }
+        states
+    }
+
+    /// Whether there is a ref or pin that names a blob in every state that it may have: then it has
+    /// named it ever since the one that is durable.
+    fn is_named(&self, blob: u8, at: usize) -> bool {
+        self.keys().into_iter().filter(|key| !matches!(key, Key::Blob(_))).any(|key| {
+            let states = self.given(key, at);
+            let names = |state: &State| match key {
+                Key::Pin(pinned) => pinned == blob && *state == State::There,
+                _ => state.blobs().contains(&blob),
+            };
+            !states.is_empty() && states.iter().all(names)
+        })
+    }
+
+    /// The states that operations may have given to a key.
+    fn given(&self, key: Key, at: usize) -> BTreeSet<State> {
         let of_key = || self.events.iter().filter(|event| event.key == key);
         let latest = of_key().filter(|event| self.is_durable(event, at));
         let latest = latest.map(|event| event.begin.tick).max().unwrap_or(0);

@@ -217,6 +217,9 @@ impl Begun {
         if matches!(action, Action::Sync) {
             return Self::Sync(oracle.begin_sync(op));
         }
+        if matches!(action, Action::Compact(_)) {
+            oracle.begin_compaction(op);
+        }
         let is_synced = durability == Durability::Synced;
         Self::Other(oracle.begin(&action.effects(), is_synced, op))
     }
