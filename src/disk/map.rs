@@ -257,23 +257,6 @@ impl Map {
         }
     }
 
-    /// Has the kernel enter the pages of a stretch into the page table at once, rather than one by one
-    /// when they are touched. A hint: nothing depends on it, and older kernels do not know it.
-    pub fn populate(&self, offset: u64, len: u64) {
-        const PAGE: usize = crate::units::PAGE_BYTES as usize;
-        let end = usize::try_from(offset.saturating_add(len)).unwrap_or(usize::MAX).min(self.len);
-        let start = usize::try_from(offset).unwrap_or(usize::MAX) / PAGE * PAGE;
-        if start >= end {
-            return;
-        }
-        // SAFETY: the range lies within this mapping's own, whose base is page-aligned; reading pages
-        // in changes nothing of what stands in them, and beyond the end of the file it is an error.
-        let _ = unsafe {
-            let from = NonNull::new_unchecked(self.base.as_ptr().add(start));
-            mman::madvise(from.cast(), end - start, MmapAdvise::MADV_POPULATE_READ)
-        };
-    }
-
     fn madvise(&self, advice: MmapAdvise) -> nix::Result<()> {
         // SAFETY: the range is this mapping's own, and none of the advice that this file gives
         // changes what stands in it.

@@ -32,55 +32,23 @@ impl Fault {
     }
 }
 
-/// A blob's record in its mapping.
-pub struct Stored<'a> {
-    /// Its segment.
-    pub map: &'a Map,
-    /// Where its header stands.
-    pub offset: u64,
-    /// The header.
+/// The digests that a blob's record should have.
+pub struct Digests<'a> {
+    /// The record's header.
     pub header: &'a Header,
-    /// The body.
-    pub body: &'a [u8],
     /// The hash algorithm of the store.
     pub hash: HashAlgorithm,
 }
 
-impl Stored<'_> {
-    /// What is wrong with the blob; without `deep`, with what can be told without reading it.
-    pub fn fault(&self, deep: bool) -> Option<Fault> {
-        let chunks = chunk_count(self.header.body_len);
-        if chunks == 0 {
-            return deep.then(|| self.digest_fault(digest(self.hash, self.body))).flatten();
-        }
-        let mut stored = vec![0; chunks as usize * self.hash.digest_bytes()];
-        let at = HEADER_BYTES + chunk_digests_offset(self.header.body_len);
-        let is_there = self.map.copy_to(self.offset + at, &mut stored);
-        let listed = decode_chunks(self.hash, &stored);
-        if deep {
-            let hashed = self.hash_chunks();
-            let whole = blob_digest(self.hash, self.header.body_len, &hashed);
-            let is_listed = is_there && encode_chunks(self.hash, &hashed) == stored;
-            let fault =
-                self.digest_fault(whole).map(|fault| self.narrowed(fault, &listed, &hashed));
-            return fault.or_else(|| (!is_listed).then(|| self.chunks_fault(at)));
-        }
-        let holds = is_there && listed.len() as u64 == chunks && {
-            blob_digest(self.hash, self.header.body_len, &listed) == self.header.digest
-        };
-        (!holds).then(|| self.chunks_fault(at))
+impl Digests<'_> {
+    /// Where the chunk digests stand behind the header, and their bytes.
+    pub fn chunks_at(&self) -> (u64, usize) {
+        let bytes = chunk_count(self.header.body_len) as usize * self.hash.digest_bytes();
+        (HEADER_BYTES + chunk_digests_offset(self.header.body_len), bytes)
     }
 
-    fn hash_chunks(&self) -> Vec<ChunkDigest> {
-        let body_at = self.offset + HEADER_BYTES;
-        let one = |(index, part): (usize, &[u8])| {
-            self.map.populate(body_at + index as u64 * CHUNK_BYTES, part.len() as u64);
-            chunk_digest(self.hash, index as u64, part)
-        };
-        self.body.par_chunks(CHUNK_BYTES as usize).enumerate().with_max_len(1).map(one).collect()
-    }
-
-    fn digest_fault(&self, hashed: [u8; 32]) -> Option<Fault> {
+    /// What is wrong with a blob of one chunk of this digest.
+    pub fn sole(&self, hashed: [u8; 32]) -> Option<Fault> {
         if hashed == self.header.digest || bug!("fsck-hash-unread") {
             return None;
         }
@@ -91,27 +59,71 @@ impl Stored<'_> {
         })
     }
 
+    /// What is wrong with a blob whose chunks have these digests, and which lists others perhaps.
+    pub fn chunked(&self, hashed: &[ChunkDigest], stored: &[u8]) -> Option<Fault> {
+        let whole = blob_digest(self.hash, self.header.body_len, hashed);
+        let is_listed = encode_chunks(self.hash, hashed) == stored;
+        let fault = self.sole(whole).map(|fault| self.narrowed(fault, stored, hashed));
+        fault.or_else(|| (!is_listed).then(|| self.chunks_fault()))
+    }
+
+    /// What is wrong with the list of its chunks' digests.
+    pub fn listed(&self, stored: &[u8]) -> Option<Fault> {
+        (!self.is_list_whole(stored)).then(|| self.chunks_fault())
+    }
+
+    fn is_list_whole(&self, stored: &[u8]) -> bool {
+        let listed = decode_chunks(self.hash, stored);
+        listed.len() as u64 == chunk_count(self.header.body_len)
+            && blob_digest(self.hash, self.header.body_len, &listed) == self.header.digest
+    }
+
     /// Says in which chunk it is, if the stored digests of the chunks are whole.
-    fn narrowed(&self, fault: Fault, listed: &[ChunkDigest], hashed: &[ChunkDigest]) -> Fault {
-        let is_list_whole = listed.len() == hashed.len()
-            && blob_digest(self.hash, self.header.body_len, listed) == self.header.digest;
+    fn narrowed(&self, fault: Fault, stored: &[u8], hashed: &[ChunkDigest]) -> Fault {
+        let listed = decode_chunks(self.hash, stored);
         let differs = listed.iter().zip(hashed).position(|(listed, hashed)| listed != hashed);
         match differs {
-            Some(chunk) if is_list_whole => {
+            Some(chunk) if self.is_list_whole(stored) => {
                 Fault { offset: HEADER_BYTES + chunk as u64 * CHUNK_BYTES, ..fault }
             }
             _ => fault,
         }
     }
 
-    fn chunks_fault(&self, at: u64) -> Fault {
+    fn chunks_fault(&self) -> Fault {
         Fault {
-            offset: at,
+            offset: self.chunks_at().0,
             expected: "digests whose hash is the blob's".into(),
             found: "others".into(),
             ..Fault::new(FindingKind::Chunks, "the chunk digests of a blob are damaged")
         }
     }
+}
+
+/// What is wrong with a blob that stands in a mapping; without `deep`, with what can be told without
+/// reading it.
+pub fn mapped_fault(
+    map: &Map,
+    offset: u64,
+    body: &[u8],
+    digests: &Digests<'_>,
+    deep: bool,
+) -> Option<Fault> {
+    let hash = digests.hash;
+    let (at, bytes) = digests.chunks_at();
+    if bytes == 0 {
+        return deep.then(|| digests.sole(digest(hash, body))).flatten();
+    }
+    let mut stored = vec![0; bytes];
+    if !map.copy_to(offset + at, &mut stored) {
+        stored.clear();
+    }
+    if !deep {
+        return digests.listed(&stored);
+    }
+    let one = |(index, part)| chunk_digest(hash, index as u64, part);
+    let chunks = body.par_chunks(CHUNK_BYTES as usize).enumerate().with_max_len(1);
+    digests.chunked(&chunks.map(one).collect::<Vec<_>>(), &stored)
 }
 
 /// What is wrong with the body of a ref, pin or tombstone.

@@ -5,31 +5,24 @@
 //! somebody may be appending to is searched by `pread` (`segment/blocks.rs`).
 #![forbid(unsafe_code)]
 
-use super::bodies::{Fault, Stored, ref_fault};
 use super::finding::{Cure, Finding, FindingKind};
+use super::records::{Batch, View};
 use super::site::Site;
-use crate::blob::published_body;
 use crate::disk::{Access, File};
 use crate::error::{ErrorKind, Result};
-use crate::format::record::{Header, Kind, SEQUENCE_MAX, State};
-use crate::format::segment::{ENTRY_BYTES, Entry, HEAD_BYTES, Head, TRAILER_MAGIC, Trailer};
+use crate::format::record::{Header, Kind};
+use crate::format::segment::{ENTRY_BYTES, HEAD_BYTES, Head, TRAILER_MAGIC, Trailer};
 use crate::format::word::Location;
-use crate::id::{BlobId, Key};
-use crate::recover::{Item, Parts, Reader, Reliance, key_of};
+use crate::id::Key;
+use crate::recover::{Parts, Reliance};
 use crate::segment::{
     Blocks, End, Facts, FileBlocks, end_of, map_all, read_footer, segment_path, walk,
 };
 use crate::sync::machine::{AtomicU64, Ordering};
-use crate::units::MIB;
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
 use zerocopy::{FromZeros, IntoBytes};
-
-/// Bytes of records that one thread takes at a time.
-const BATCH_BYTES: u64 = 2 * MIB;
-/// Records whose headers are prefetched ahead.
-const PREFETCH: usize = 8;
 
 /// Damage, if the index names the record; else what a power loss may have left.
 #[derive(Debug)]
@@ -98,7 +91,8 @@ impl Meter {
         Self { done: AtomicU64::new(0), total }
     }
 
-    fn add(&self, bytes: u64, site: &Site<'_>) {
+    /// So many bytes more have been looked at.
+    pub fn add(&self, bytes: u64, site: &Site<'_>) {
         // Relaxed: it orders nothing.
         let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
         site.options.tell(done, self.total);
@@ -148,13 +142,10 @@ fn inspect(site: &Site<'_>, number: u32, meter: &Meter, mut seen: Seen) -> Resul
     }
     seen.records += view.facts.records.len() as u64;
     let batches = view.batches();
-    let checked: Vec<Batch> = batches
-        .into_par_iter()
-        .with_max_len(1)
-        .map(|batch| view.check_batch(batch, meter))
-        .collect();
+    let check = |batch| view.check_batch(batch, meter);
+    let checked: Result<Vec<Batch>> = batches.into_par_iter().with_max_len(1).map(check).collect();
     let mut parts = seen.items.pop().unwrap_or_default();
-    for batch in checked {
+    for batch in checked? {
         batch.items.into_iter().for_each(|item| parts.push(item));
         seen.reliances.extend(batch.reliances);
         seen.findings.extend(batch.findings);
@@ -166,26 +157,10 @@ fn inspect(site: &Site<'_>, number: u32, meter: &Meter, mut seen: Seen) -> Resul
     Ok(seen)
 }
 
-/// A segment that is looked at.
-struct View<'a> {
-    site: &'a Site<'a>,
-    facts: Facts,
-}
-
-#[derive(Default)]
-struct Batch {
-    items: Vec<Item>,
-    reliances: Vec<Reliance>,
-    findings: Vec<Finding>,
-    doubts: Vec<Doubt>,
-    sequence_max: u64,
-    hashed: u64,
-}
-
 /// Reads what a segment says about itself, and tells what is wrong with that.
 fn look<'a>(
     site: &'a Site<'a>,
-    file: &dyn File,
+    file: &'a dyn File,
     number: u32,
     is_head_whole: bool,
     seen: &mut Seen,
@@ -214,9 +189,13 @@ fn look<'a>(
     } else if !is_sealed {
         seen.findings.extend(footer_finding(&blocks, &facts, end.as_ref(), site));
     }
-    gaps(&blocks, &facts, limit, site, seen);
+    // Nobody cuts a sealed segment any more, so its mapping may be read.
+    match facts.is_sealed {
+        true => gaps(&*facts.map, &facts, limit, site, seen),
+        false => gaps(&blocks, &facts, limit, site, seen),
+    }
     blocks.check()?;
-    Ok(View { site, facts })
+    Ok(View { site, facts, file })
 }
 
 /// A head that does not check: torn, if what is there of it is right and the rest was never written, and
@@ -295,7 +274,7 @@ fn is_any_missing(blocks: &FileBlocks<'_>, trailer: &Trailer) -> bool {
 }
 
 /// Tells of bytes between the records, and behind the last, that are not zero.
-fn gaps(blocks: &FileBlocks<'_>, facts: &Facts, limit: u64, site: &Site<'_>, seen: &mut Seen) {
+fn gaps(blocks: &impl Blocks, facts: &Facts, limit: u64, site: &Site<'_>, seen: &mut Seen) {
     let mut at = HEAD_BYTES;
     for entry in &facts.records {
         if at < entry.offset() {
@@ -308,12 +287,7 @@ fn gaps(blocks: &FileBlocks<'_>, facts: &Facts, limit: u64, site: &Site<'_>, see
     }
 }
 
-fn gap(
-    blocks: &FileBlocks<'_>,
-    facts: &Facts,
-    range: Range<u64>,
-    site: &Site<'_>,
-) -> Option<Finding> {
+fn gap(blocks: &impl Blocks, facts: &Facts, range: Range<u64>, site: &Site<'_>) -> Option<Finding> {
     let place = site.files.place(facts.number);
     let (mut first, mut last) = (None, 0);
     for at in range.step_by(64) {
@@ -334,153 +308,4 @@ fn gap(
     let message = "bytes that are no record: of a put under way, or of a process that died";
     let finding = Finding::notice(FindingKind::Torn, message).at(facts.number, first);
     Some(finding.found(format!("{} bytes", last - first)))
-}
-
-impl View<'_> {
-    /// The records in stretches of about [`BATCH_BYTES`].
-    fn batches(&self) -> Vec<Range<usize>> {
-        let digest_bytes = self.site.files.digest_bytes();
-        let (mut batches, mut start, mut bytes) = (Vec::new(), 0, 0);
-        for (at, entry) in self.facts.records.iter().enumerate() {
-            bytes += entry.header().map_or(64, |header| header.record_bytes(digest_bytes));
-            if bytes >= BATCH_BYTES {
-                batches.push(start..at + 1);
-                (start, bytes) = (at + 1, 0);
-            }
-        }
-        batches.push(start..self.facts.records.len());
-        batches
-    }
-
-    fn check_batch(&self, range: Range<usize>, meter: &Meter) -> Batch {
-        let mut batch = Batch::default();
-        let records = &self.facts.records[range.clone()];
-        let digest_bytes = self.site.files.digest_bytes();
-        let start = records.first().map_or(0, Entry::offset);
-        let end = records.last().and_then(|entry| entry.end(digest_bytes)).unwrap_or(start);
-        if self.site.options.is_deep() && end - start < 2 * BATCH_BYTES {
-            self.facts.map.populate(start, end - start);
-        }
-        batch.items.reserve(records.len());
-        for index in range {
-            if let Some(ahead) = self.facts.records.get(index + PREFETCH) {
-                self.facts.map.prefetch(ahead.offset());
-            }
-            self.check_record(index, &mut batch);
-        }
-        meter.add(end - start, self.site);
-        batch
-    }
-
-    fn check_record(&self, index: usize, batch: &mut Batch) {
-        let entry = &self.facts.records[index];
-        let Some(listed) = entry.header() else { return };
-        let (number, offset) = (self.facts.number, entry.offset());
-        let place = self.site.files.place(number);
-        let words = self.facts.map.read_words(offset);
-        let stands = words.and_then(|words| Header::from_words(&words, place, offset));
-        let Some(stands) = stands else {
-            let finding = self.damage(FindingKind::Header, "the header of a record is damaged");
-            let finding = finding.at(number, offset).expected(described(&listed, self.site));
-            return self.doubt(finding.found("other bytes"), entry, &listed, batch);
-        };
-        let stated = Header { state: stands.state, ..listed };
-        if stated != stands {
-            let finding = self.damage(FindingKind::Footer, "a footer lists what is not there");
-            let finding = finding.at(number, offset).expected(described(&listed, self.site));
-            batch.findings.push(finding.found(described(&stands, self.site)));
-            return;
-        }
-        if stands.sequence > SEQUENCE_MAX {
-            let finding = self.damage(FindingKind::Header, "a record has an impossible number");
-            let finding = finding.at(number, offset).expected(format!("at most {SEQUENCE_MAX}"));
-            batch.findings.push(finding.found(stands.sequence));
-            return;
-        }
-        batch.sequence_max = batch.sequence_max.max(stands.sequence);
-        if listed.state == State::Published && stands.state == State::Pending {
-            let finding = self.damage(FindingKind::Header, "a published record is pending again");
-            let finding = finding.at(number, offset).expected("state 167").found("state 80");
-            return self.doubt(finding, entry, &listed, batch);
-        }
-        if stands.state == State::Published {
-            self.check_body(index, entry, &stands, batch);
-        }
-    }
-
-    fn check_body(&self, index: usize, entry: &Entry, header: &Header, batch: &mut Batch) {
-        let files = &self.site.files;
-        let offset = entry.offset();
-        let Some(body) = published_body(&self.facts.map, offset, header) else { return };
-        let deep = self.site.options.is_deep();
-        let fault = if header.kind == Kind::Blob {
-            batch.hashed += if deep { header.body_len } else { 0 };
-            let map = &self.facts.map;
-            Stored { map, offset, header, body, hash: files.hash }.fault(deep)
-        } else {
-            ref_fault(header, body, entry.held.get(), &files.uuid, self.facts.is_sealed)
-        };
-        match fault {
-            Some(fault) => self.body_doubt(&fault, entry, header, batch),
-            None => {
-                let reader = Reader { files, facts: &self.facts };
-                batch.items.extend(reader.note(index, entry, header, &mut batch.reliances));
-            }
-        }
-    }
-
-    fn body_doubt(&self, fault: &Fault, entry: &Entry, header: &Header, batch: &mut Batch) {
-        let finding = self.damage(fault.kind, fault.message);
-        let finding = finding.at(self.facts.number, entry.offset() + fault.offset);
-        let (expected, found) = if fault.expected.is_empty() {
-            (described(header, self.site), "another body".to_owned())
-        } else {
-            (fault.expected.clone(), fault.found.clone())
-        };
-        self.doubt(finding.expected(expected).found(found), entry, header, batch);
-    }
-
-    fn damage(&self, kind: FindingKind, message: &str) -> Finding {
-        Finding::damage(kind, message, Cure::Salvage(self.facts.number))
-    }
-
-    /// Damage, or a doubt if it is not proved to have been durable.
-    fn doubt(&self, finding: Finding, entry: &Entry, header: &Header, batch: &mut Batch) {
-        let files = &self.site.files;
-        let finding = if matches!(header.kind, Kind::Blob | Kind::Pin | Kind::BlobTomb) {
-            finding.blob(BlobId::from_padded(files.hash, header.digest))
-        } else {
-            finding
-        };
-        let end = entry.offset() + header.record_bytes(files.digest_bytes());
-        let is_durable = end <= self.facts.durable;
-        match Location::new(self.facts.number, entry.offset()) {
-            Some(location) if !is_durable => {
-                batch.doubts.push(Doubt { finding, key: key_of(files, header), location });
-            }
-            _ => batch.findings.push(finding),
-        }
-    }
-}
-
-/// A record, for a person.
-pub fn described(header: &Header, site: &Site<'_>) -> String {
-    let what = match header.kind {
-        Kind::Blob => "the blob",
-        Kind::Ref => "a ref",
-        Kind::Pin => "the pin of",
-        Kind::BlobTomb => "the tombstone of",
-        Kind::RefTomb => "the tombstone of a ref",
-        Kind::DurablePoint => "a durable point",
-    };
-    let number = header.sequence;
-    match header.kind {
-        Kind::Blob | Kind::Pin | Kind::BlobTomb => {
-            format!(
-                "{what} {}, number {number}",
-                BlobId::from_padded(site.files.hash, header.digest)
-            )
-        }
-        _ => format!("{what}, number {number}"),
-    }
 }

@@ -5,8 +5,9 @@
 #![forbid(unsafe_code)]
 
 use super::finding::{Cure, Finding, FindingKind};
-use super::inspect::{Doubt, described};
+use super::inspect::Doubt;
 use super::join::{Suspect, is_same};
+use super::records::described;
 use super::site::Site;
 use crate::blob::published_body;
 use crate::disk::{Access, Map};

@@ -26,6 +26,7 @@ mod judge;
 mod names;
 mod options;
 mod quarantine;
+mod records;
 mod repair;
 mod report;
 mod salvage;

@@ -12,6 +12,7 @@ use crate::format::word::Location;
 use crate::id::{BlobId, Key};
 use crate::recover::{Item, Reliance, key_of, winner};
 use crate::segment::map_all;
+use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 
 /// The published records of a check.
@@ -54,7 +55,7 @@ impl Records<'_> {
             is_gone(reliance.on) || newest < Some(reliance.held)
         };
         let by: HashSet<Location> =
-            self.reliances.iter().filter(is_broken).map(|reliance| reliance.by).collect();
+            self.reliances.par_iter().filter(is_broken).map(|reliance| reliance.by).collect();
         let mut keys = HashSet::new();
         if !by.is_empty() {
             let live = self.newest().filter(|item| item.word.is_live() && item.word.is_ref());

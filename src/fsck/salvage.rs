@@ -7,7 +7,7 @@
 //! Death: an open segment of copies.
 #![forbid(unsafe_code)]
 
-use super::bodies::{Stored, ref_fault};
+use super::bodies::{Digests, mapped_fault, ref_fault};
 use super::finding::FindingKind;
 use super::quarantine;
 use super::site::Site;
@@ -112,7 +112,8 @@ impl<'a> Salvage<'a> {
             return;
         };
         let fault = if header.kind == Kind::Blob {
-            Stored { map, offset: record.offset, header, body, hash: files.hash }.fault(true)
+            let digests = Digests { header, hash: files.hash };
+            mapped_fault(map, record.offset, body, &digests, true)
         } else {
             ref_fault(header, body, 0, &files.uuid, false)
         };

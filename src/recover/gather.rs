@@ -101,7 +101,7 @@ fn gather_one(files: &Files, number: u32, mut gathered: Gathered) -> Result<Gath
     gathered.bytes += facts.map.len();
     gathered.lost.segments += u64::from(!facts.is_head_whole);
     let mut parts = gathered.items.pop().unwrap_or_default();
-    let reader = Reader { files, facts: &facts };
+    let reader = Reader { files, facts: &facts, whole_below: facts.durable };
     let lost_before = gathered.lost.records;
     for (index, entry) in facts.records.iter().enumerate() {
         if entry.sequence.get() > SEQUENCE_MAX && !bug!("number-believed") {
@@ -139,6 +139,8 @@ pub struct Reader<'a> {
     pub files: &'a Files,
     /// The one.
     pub facts: &'a Facts,
+    /// What stands below counts as whole.
+    pub whole_below: u64,
 }
 
 impl Reader<'_> {
@@ -209,7 +211,7 @@ impl Reader<'_> {
             && blob.state == State::Published
             && blob.digest == pin.digest
             && blob.sequence >= held
-            && end <= self.facts.durable
+            && end <= self.whole_below
     }
 
     fn ref_body(&self, offset: u64, header: &Header) -> Option<RefBody> {

@@ -1,0 +1,332 @@
+//! Looking at the records of a segment.
+//!
+//! To be held against digests they are read by `pread`, a stretch at a time that stays in a core's cache:
+//! to enter pages into a page table and take them out again costs more than to copy them. Otherwise only
+//! headers and refs are looked at, through the mapping.
+#![forbid(unsafe_code)]
+
+use super::bodies::{Digests, Fault, mapped_fault, ref_fault};
+use super::finding::{Cure, Finding, FindingKind};
+use super::inspect::{Doubt, Meter};
+use super::site::Site;
+use crate::blob::published_body;
+use crate::disk::{File, Map};
+use crate::error::Result;
+use crate::format::record::{HEADER_BYTES, Header, Kind, SEQUENCE_MAX, State};
+use crate::format::segment::Entry;
+use crate::format::word::Location;
+use crate::hash::{ChunkDigest, ChunkHasher, digest};
+use crate::id::BlobId;
+use crate::recover::{Item, Reader, Reliance, key_of};
+use crate::segment::Facts;
+use crate::units::{CHUNK_BYTES, KIB};
+use rayon::prelude::*;
+use std::cell::RefCell;
+use std::ops::Range;
+
+/// Bytes read at a time.
+const WINDOW_BYTES: u64 = 256 * KIB;
+/// Bytes of records that one thread takes at a time where they are not read.
+const BATCH_BYTES: u64 = 4 * CHUNK_BYTES;
+/// Records whose headers are prefetched ahead.
+const PREFETCH: usize = 8;
+
+thread_local! {
+    /// What a thread reads into.
+    static WINDOW: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Calls `f` with a buffer of this thread, of so many bytes.
+fn with_window<T>(bytes: usize, f: impl FnOnce(&mut [u8]) -> T) -> T {
+    WINDOW.with(|window| match window.try_borrow_mut() {
+        Ok(mut window) => {
+            if window.len() < bytes {
+                window.resize(bytes, 0);
+            }
+            f(&mut window[..bytes])
+        }
+        // A thread that waits for others may do a part of their work meanwhile.
+        Err(_) => f(&mut vec![0; bytes]),
+    })
+}
+
+/// A segment that is looked at.
+pub struct View<'a> {
+    /// The store.
+    pub site: &'a Site<'a>,
+    /// What the segment says about itself.
+    pub facts: Facts,
+    /// Its file.
+    pub file: &'a dyn File,
+}
+
+/// What some records gave.
+#[derive(Default)]
+pub struct Batch {
+    /// Those that are published and whole.
+    pub items: Vec<Item>,
+    /// What they rely on, where it does not stand right behind.
+    pub reliances: Vec<Reliance>,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// What may be.
+    pub doubts: Vec<Doubt>,
+    /// The highest number.
+    pub sequence_max: u64,
+    /// Bytes held against digests.
+    pub hashed: u64,
+}
+
+/// Where records are looked at.
+enum Source<'a> {
+    Map(&'a Map),
+    /// Bytes from an offset on.
+    Window(u64, &'a [u8]),
+    /// A record too long for a window: its header.
+    Long([u8; 64]),
+}
+
+impl Source<'_> {
+    fn block(&self, offset: u64) -> Option<[u8; 64]> {
+        match self {
+            Self::Map(map) => map.read_block(offset),
+            Self::Window(start, bytes) => {
+                let at = (offset - start) as usize;
+                bytes.get(at..at + 64)?.try_into().ok()
+            }
+            Self::Long(header) => Some(*header),
+        }
+    }
+}
+
+impl View<'_> {
+    /// The records in stretches for one thread each.
+    pub fn batches(&self) -> Vec<Range<usize>> {
+        let digest_bytes = self.site.files.digest_bytes();
+        let most = if self.site.options.is_deep() { WINDOW_BYTES } else { BATCH_BYTES };
+        let (mut batches, mut first, mut start) = (Vec::new(), 0, 0);
+        for (at, entry) in self.facts.records.iter().enumerate() {
+            let end = entry.end(digest_bytes).unwrap_or(entry.offset());
+            if at > first && end.saturating_sub(start) > most {
+                batches.push(first..at);
+                first = at;
+            }
+            if at == first {
+                start = entry.offset();
+            }
+        }
+        batches.push(first..self.facts.records.len());
+        batches
+    }
+
+    /// Looks at some records.
+    pub fn check_batch(&self, range: Range<usize>, meter: &Meter) -> Result<Batch> {
+        let mut batch = Batch::default();
+        let records = &self.facts.records[range.clone()];
+        let Some(first) = records.first() else { return Ok(batch) };
+        let end = records.last().and_then(|entry| entry.end(self.site.files.digest_bytes()));
+        let (start, end) = (first.offset(), end.unwrap_or(first.offset()));
+        batch.items.reserve(records.len());
+        if !self.site.options.is_deep() {
+            self.check_all(range, &Source::Map(&self.facts.map), &mut batch)?;
+        } else if end - start <= WINDOW_BYTES {
+            with_window((end - start) as usize, |window| {
+                let read = self.file.read_at(window, start)?;
+                self.check_all(range, &Source::Window(start, &window[..read]), &mut batch)
+            })?;
+        } else {
+            let mut header = [0; 64];
+            self.file.read_at(&mut header, start)?;
+            self.check_all(range, &Source::Long(header), &mut batch)?;
+        }
+        meter.add(end - start, self.site);
+        Ok(batch)
+    }
+
+    fn check_all(&self, range: Range<usize>, source: &Source<'_>, batch: &mut Batch) -> Result<()> {
+        for index in range {
+            if let (Source::Map(map), Some(ahead)) =
+                (source, self.facts.records.get(index + PREFETCH))
+            {
+                map.prefetch(ahead.offset());
+            }
+            self.check_record(index, source, batch)?;
+        }
+        Ok(())
+    }
+
+    fn check_record(&self, index: usize, source: &Source<'_>, batch: &mut Batch) -> Result<()> {
+        let entry = &self.facts.records[index];
+        let Some(listed) = entry.header() else { return Ok(()) };
+        let (number, offset) = (self.facts.number, entry.offset());
+        let place = self.site.files.place(number);
+        let block = source.block(offset);
+        let stands = block.and_then(|block| Header::decode(&block, place, offset));
+        let Some(stands) = stands else {
+            let finding = self.damage(FindingKind::Header, "the header of a record is damaged");
+            let finding = finding.at(number, offset).expected(described(&listed, self.site));
+            self.doubt(finding.found("other bytes"), entry, &listed, batch);
+            return Ok(());
+        };
+        let stated = Header { state: stands.state, ..listed };
+        if stated != stands {
+            let finding = self.damage(FindingKind::Footer, "a footer lists what is not there");
+            let finding = finding.at(number, offset).expected(described(&listed, self.site));
+            batch.findings.push(finding.found(described(&stands, self.site)));
+            return Ok(());
+        }
+        if stands.sequence > SEQUENCE_MAX {
+            let finding = self.damage(FindingKind::Header, "a record has an impossible number");
+            let finding = finding.at(number, offset).expected(format!("at most {SEQUENCE_MAX}"));
+            batch.findings.push(finding.found(stands.sequence));
+            return Ok(());
+        }
+        batch.sequence_max = batch.sequence_max.max(stands.sequence);
+        if listed.state == State::Published && stands.state == State::Pending {
+            let finding = self.damage(FindingKind::Header, "a published record is pending again");
+            let finding = finding.at(number, offset).expected("state 167").found("state 80");
+            self.doubt(finding, entry, &listed, batch);
+            return Ok(());
+        }
+        if stands.state == State::Published {
+            self.check_body(index, &stands, source, batch)?;
+        }
+        Ok(())
+    }
+
+    fn check_body(
+        &self,
+        index: usize,
+        header: &Header,
+        source: &Source<'_>,
+        batch: &mut Batch,
+    ) -> Result<()> {
+        let (files, entry) = (&self.site.files, &self.facts.records[index]);
+        let (offset, len) = (entry.offset(), header.body_len);
+        let digests = Digests { header, hash: files.hash };
+        let is_blob = header.kind == Kind::Blob;
+        batch.hashed += if is_blob && self.site.options.is_deep() { len } else { 0 };
+        let ref_fault = |body: &[u8]| {
+            ref_fault(header, body, entry.held.get(), &files.uuid, self.facts.is_sealed)
+        };
+        let fault = match source {
+            Source::Map(map) => {
+                let Some(body) = published_body(map, offset, header) else { return Ok(()) };
+                if is_blob {
+                    mapped_fault(map, offset, body, &digests, false)
+                } else {
+                    ref_fault(body)
+                }
+            }
+            Source::Window(start, bytes) => {
+                let at = (offset + HEADER_BYTES - start) as usize;
+                let body = bytes.get(at..at + len as usize).unwrap_or_default();
+                if is_blob { digests.sole(digest(files.hash, body)) } else { ref_fault(body) }
+            }
+            Source::Long(_) if is_blob => self.long_fault(offset, &digests)?,
+            Source::Long(_) => {
+                let mut body = vec![0; len as usize];
+                let read = self.file.read_at(&mut body, offset + HEADER_BYTES)?;
+                ref_fault(&body[..read])
+            }
+        };
+        match fault {
+            Some(fault) => self.body_doubt(&fault, entry, header, batch),
+            None => {
+                // Of the record behind it, its own look tells.
+                let reader = Reader { files, facts: &self.facts, whole_below: u64::MAX };
+                batch.items.extend(reader.note(index, entry, header, &mut batch.reliances));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with a blob that is too long for a window; its chunks are hashed side by side.
+    fn long_fault(&self, offset: u64, digests: &Digests<'_>) -> Result<Option<Fault>> {
+        let (at, bytes) = digests.chunks_at();
+        if bytes == 0 {
+            let hasher = self.hash_chunk(0, offset, digests)?;
+            return Ok(digests.sole(hasher.finish_sole()));
+        }
+        let count = digests.header.body_len.div_ceil(CHUNK_BYTES) as usize;
+        let one = |index| Ok(self.hash_chunk(index as u64, offset, digests)?.finish_part());
+        let hashed: Result<Vec<ChunkDigest>> =
+            (0..count).into_par_iter().with_max_len(1).map(one).collect();
+        let mut stored = vec![0; bytes];
+        let read = self.file.read_at(&mut stored, offset + at)?;
+        Ok(digests.chunked(&hashed?, &stored[..read]))
+    }
+
+    fn hash_chunk(&self, index: u64, offset: u64, digests: &Digests<'_>) -> Result<ChunkHasher> {
+        let body = offset + HEADER_BYTES;
+        let start = index * CHUNK_BYTES;
+        let end = (start + CHUNK_BYTES).min(digests.header.body_len);
+        let mut hasher = ChunkHasher::new(digests.hash, index);
+        for at in (start..end).step_by(WINDOW_BYTES as usize) {
+            let bytes = WINDOW_BYTES.min(end - at) as usize;
+            with_window(bytes, |window| {
+                // What the file does not hold reads as zero, and the digest tells.
+                let read = self.file.read_at(window, body + at)?;
+                window[read..].fill(0);
+                hasher.update(window);
+                Ok::<_, crate::error::Error>(())
+            })?;
+        }
+        Ok(hasher)
+    }
+
+    fn body_doubt(&self, fault: &Fault, entry: &Entry, header: &Header, batch: &mut Batch) {
+        let finding = self.damage(fault.kind, fault.message);
+        let finding = finding.at(self.facts.number, entry.offset() + fault.offset);
+        let (expected, found) = if fault.expected.is_empty() {
+            (described(header, self.site), "another body".to_owned())
+        } else {
+            (fault.expected.clone(), fault.found.clone())
+        };
+        self.doubt(finding.expected(expected).found(found), entry, header, batch);
+    }
+
+    fn damage(&self, kind: FindingKind, message: &str) -> Finding {
+        Finding::damage(kind, message, Cure::Salvage(self.facts.number))
+    }
+
+    /// Damage, or a doubt if it is not proved to have been durable.
+    fn doubt(&self, finding: Finding, entry: &Entry, header: &Header, batch: &mut Batch) {
+        let files = &self.site.files;
+        let finding = if matches!(header.kind, Kind::Blob | Kind::Pin | Kind::BlobTomb) {
+            finding.blob(BlobId::from_padded(files.hash, header.digest))
+        } else {
+            finding
+        };
+        let end = entry.offset() + header.record_bytes(files.digest_bytes());
+        let is_durable = end <= self.facts.durable;
+        match Location::new(self.facts.number, entry.offset()) {
+            Some(location) if !is_durable => {
+                batch.doubts.push(Doubt { finding, key: key_of(files, header), location });
+            }
+            _ => batch.findings.push(finding),
+        }
+    }
+}
+
+/// A record, for a person.
+pub fn described(header: &Header, site: &Site<'_>) -> String {
+    let what = match header.kind {
+        Kind::Blob => "the blob",
+        Kind::Ref => "a ref",
+        Kind::Pin => "the pin of",
+        Kind::BlobTomb => "the tombstone of",
+        Kind::RefTomb => "the tombstone of a ref",
+        Kind::DurablePoint => "a durable point",
+    };
+    let number = header.sequence;
+    match header.kind {
+        Kind::Blob | Kind::Pin | Kind::BlobTomb => {
+            format!(
+                "{what} {}, number {number}",
+                BlobId::from_padded(site.files.hash, header.digest)
+            )
+        }
+        _ => format!("{what}, number {number}"),
+    }
+}
