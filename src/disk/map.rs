@@ -257,6 +257,24 @@ impl Map {
         }
     }
 
+    /// Has the kernel enter the pages of a stretch into the page table, so that reading them soon after
+    /// cannot fail. `false` if it cannot: a page that the medium does not give, an older kernel.
+    pub fn populate(&self, offset: u64, len: u64) -> bool {
+        const PAGE: usize = crate::units::PAGE_BYTES as usize;
+        let end = usize::try_from(offset.saturating_add(len)).unwrap_or(usize::MAX);
+        let start = usize::try_from(offset).unwrap_or(usize::MAX) / PAGE * PAGE;
+        if start >= end || end > self.len {
+            return false;
+        }
+        // SAFETY: the range lies within this mapping's own, whose base is page-aligned; reading pages
+        // in changes nothing of what stands in them, and one that cannot be read is an error.
+        let populated = unsafe {
+            let from = NonNull::new_unchecked(self.base.as_ptr().add(start));
+            mman::madvise(from.cast(), end - start, MmapAdvise::MADV_POPULATE_READ)
+        };
+        populated.is_ok()
+    }
+
     fn madvise(&self, advice: MmapAdvise) -> nix::Result<()> {
         // SAFETY: the range is this mapping's own, and none of the advice that this file gives
         // changes what stands in it.

@@ -1,8 +1,8 @@
 //! Looking at the records of a segment.
 //!
-//! To be held against digests they are read by `pread`, a stretch at a time that stays in a core's cache:
-//! to enter pages into a page table and take them out again costs more than to copy them. Otherwise only
-//! headers and refs are looked at, through the mapping.
+//! To be held against digests they are read through the mapping where the segment is sealed and the kernel
+//! has got its pages: one that the medium does not give would be a SIGBUS. Else they are read by `pread`, a
+//! stretch at a time, and what cannot be read is an error.
 #![forbid(unsafe_code)]
 
 use super::bodies::{Digests, Fault, mapped_fault, ref_fault};
@@ -25,7 +25,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 /// Bytes read at a time.
-const WINDOW_BYTES: u64 = 256 * KIB;
+const WINDOW_BYTES: u64 = 512 * KIB;
 /// Bytes of records that one thread takes at a time where they are not read.
 const BATCH_BYTES: u64 = 4 * CHUNK_BYTES;
 /// Records whose headers are prefetched ahead.
@@ -129,6 +129,8 @@ impl View<'_> {
         batch.items.reserve(records.len());
         if !self.site.options.is_deep() {
             self.check_all(range, &Source::Map(&self.facts.map), &mut batch)?;
+        } else if end - start <= WINDOW_BYTES && self.is_readable(start, end - start) {
+            self.check_all(range, &Source::Map(&self.facts.map), &mut batch)?;
         } else if end - start <= WINDOW_BYTES {
             with_window((end - start) as usize, |window| {
                 let read = self.file.read_at(window, start)?;
@@ -141,6 +143,12 @@ impl View<'_> {
         }
         meter.add(end - start, self.site);
         Ok(batch)
+    }
+
+    /// Whether a stretch can be read through the mapping: nobody cuts a sealed segment, and its pages
+    /// are there.
+    fn is_readable(&self, offset: u64, len: u64) -> bool {
+        self.facts.is_sealed && self.facts.map.populate(offset, len)
     }
 
     fn check_all(&self, range: Range<usize>, source: &Source<'_>, batch: &mut Batch) -> Result<()> {
@@ -213,7 +221,7 @@ impl View<'_> {
             Source::Map(map) => {
                 let Some(body) = published_body(map, offset, header) else { return Ok(()) };
                 if is_blob {
-                    mapped_fault(map, offset, body, &digests, false)
+                    mapped_fault(map, offset, body, &digests, self.site.options.is_deep())
                 } else {
                     ref_fault(body)
                 }
@@ -262,6 +270,12 @@ impl View<'_> {
         let start = index * CHUNK_BYTES;
         let end = (start + CHUNK_BYTES).min(digests.header.body_len);
         let mut hasher = ChunkHasher::new(digests.hash, index);
+        if self.is_readable(body + start, end - start)
+            && let Some(bytes) = published_body(&self.facts.map, offset, digests.header)
+        {
+            hasher.update(&bytes[start as usize..end as usize]);
+            return Ok(hasher);
+        }
         for at in (start..end).step_by(WINDOW_BYTES as usize) {
             let bytes = WINDOW_BYTES.min(end - at) as usize;
             with_window(bytes, |window| {
