@@ -127,11 +127,10 @@ impl View<'_> {
         let end = records.last().and_then(|entry| entry.end(self.site.files.digest_bytes()));
         let (start, end) = (first.offset(), end.unwrap_or(first.offset()));
         batch.items.reserve(records.len());
-        if !self.site.options.is_deep() {
+        let is_short = end - start <= WINDOW_BYTES;
+        if !self.site.options.is_deep() || is_short && self.is_readable(start, end - start) {
             self.check_all(range, &Source::Map(&self.facts.map), &mut batch)?;
-        } else if end - start <= WINDOW_BYTES && self.is_readable(start, end - start) {
-            self.check_all(range, &Source::Map(&self.facts.map), &mut batch)?;
-        } else if end - start <= WINDOW_BYTES {
+        } else if is_short {
             with_window((end - start) as usize, |window| {
                 let read = self.file.read_at(window, start)?;
                 self.check_all(range, &Source::Window(start, &window[..read]), &mut batch)
