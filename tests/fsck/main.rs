@@ -16,4 +16,5 @@ mod no_space;
 mod repaired;
 #[path = "../faults/rig.rs"]
 mod rig;
+mod torn;
 mod tried;
