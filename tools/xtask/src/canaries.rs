@@ -253,7 +253,7 @@ fn write_wrapper(dir: &Path) -> io::Result<PathBuf> {
 }
 
 /// The names and paths of the test programs that cargo says it built.
-fn executables(messages: &str) -> Vec<(String, PathBuf)> {
+pub fn executables(messages: &str) -> Vec<(String, PathBuf)> {
     let quoted = |text: &str, key: &str| {
         let (_, rest) = text.split_once(key)?;
         Some(rest.split_once('"')?.0.to_string())

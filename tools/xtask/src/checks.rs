@@ -3,6 +3,7 @@
 use crate::canaries;
 use crate::deaths;
 use crate::fuzz;
+use crate::interpreted;
 use crate::outcome::{Counts, Outcome, said, without_successes};
 use crate::place::Place;
 use crate::run::{Ran, capture};
@@ -76,6 +77,18 @@ pub const SUITES: &[Suite] = &[
         what: "threads that use one store in every way, under the address and thread sanitizers",
         quick: false,
         run: sanitizers::run,
+    },
+    Suite {
+        name: "miri",
+        what: "the pure layers and the index under Miri, where there is one",
+        quick: false,
+        run: interpreted::miri,
+    },
+    Suite {
+        name: "memcheck",
+        what: "unit tests of the lower layers under valgrind",
+        quick: false,
+        run: interpreted::memcheck,
     },
     Suite {
         name: "vectors",

@@ -5,6 +5,7 @@ mod canaries;
 mod checks;
 mod deaths;
 mod fuzz;
+mod interpreted;
 mod outcome;
 mod place;
 mod run;
