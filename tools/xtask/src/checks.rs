@@ -4,11 +4,13 @@ use crate::canaries;
 use crate::deaths;
 use crate::fuzz;
 use crate::interpreted;
-use crate::outcome::{Counts, Outcome, said, without_successes};
+use crate::outcome::{Counts, Outcome, without_successes};
 use crate::place::Place;
+use crate::programs;
 use crate::run::{Ran, capture};
 use crate::sanitizers;
 use crate::system;
+
 use std::fs;
 use std::io;
 use std::process::{Command, ExitCode};
@@ -29,7 +31,7 @@ pub struct Suite {
 pub const SUITES: &[Suite] = &[
     Suite { name: "fmt", what: "the format of the code", quick: true, run: fmt },
     Suite { name: "clippy", what: "lints, warnings denied", quick: true, run: clippy },
-    Suite { name: "tests", what: "unit and integration tests", quick: true, run: tests },
+    Suite { name: "tests", what: "unit and integration tests", quick: true, run: programs::tests },
     Suite {
         name: "doctests",
         what: "the examples in the documentation",
@@ -59,6 +61,12 @@ pub const SUITES: &[Suite] = &[
         what: "each planted bug makes its test fail",
         quick: false,
         run: canaries::run,
+    },
+    Suite {
+        name: "campaigns",
+        what: "hostile files, histories, power cuts, full disks",
+        quick: false,
+        run: programs::campaigns,
     },
     Suite {
         name: "deaths",
@@ -215,24 +223,6 @@ fn clippy(place: &Place) -> io::Result<Outcome> {
     let mut cargo = place.cargo();
     cargo.args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]);
     check(place, "clippy", &mut cargo)
-}
-
-fn tests(place: &Place) -> io::Result<Outcome> {
-    let mut cargo = place.cargo();
-    if system::has_program("cargo-nextest") {
-        cargo.args(["nextest", "run", "--workspace", "--no-fail-fast", "--color", "never"]);
-        cargo.args(["--status-level", "fail", "--final-status-level", "fail"]);
-        // For the figures in it.
-        cargo.args(["--success-output", "immediate"]);
-    } else {
-        cargo.args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
-    }
-    let mut outcome = count(place, "tests", &mut cargo)?;
-    outcome.extent = said(&outcome.output, "figure");
-    outcome
-        .notes
-        .extend(said(&outcome.output, "SKIPPED").into_iter().map(|why| format!("SKIPPED: {why}")));
-    Ok(outcome)
 }
 
 fn doctests(place: &Place) -> io::Result<Outcome> {

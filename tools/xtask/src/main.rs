@@ -8,6 +8,7 @@ mod fuzz;
 mod interpreted;
 mod outcome;
 mod place;
+mod programs;
 mod run;
 mod sanitized;
 mod sanitizers;
