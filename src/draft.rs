@@ -97,6 +97,7 @@ impl Draft {
         let at = Layout::of(appender.tail(), ref_bytes, len);
         let end = at.end(engine.files.digest_bytes());
         // Every page is backed, so that no store of the solver can fault on a full disk.
+        appender.check_room(end)?;
         appender.file().reserve(0, end, Reserve::Backed)?;
         let mut map = appender.file().map(at.body + len, Access::Write)?;
         map.keep_from_children()?;

@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, REMOVE_RUN, Result};
 use crate::format::control as layout;
 use crate::format::word::Root;
 use crate::index::Tables;
+use crate::segment::Purpose;
 use crate::sync::Words;
 use crate::sync::epoch::{Guard, Slot};
 use std::sync::Arc;
@@ -210,6 +211,9 @@ impl RunTables<'_> {
             return Ok(false);
         }
         run.slot(generation).replace(Some(Arc::new(Table { generation, map })), self.guard);
+        // The one before the last is unlinked, and its space comes back when nobody maps it.
+        run.slot(generation.wrapping_sub(2)).replace(None, self.guard);
+        self.guard.flush();
         Ok(true)
     }
 }
@@ -342,6 +346,7 @@ impl Tables for RunTables<'_> {
 
     fn create(&self, generation: u32, words: usize, header: &[u64]) -> Result<bool> {
         let run = self.run;
+        Purpose::Put.check(&*run.disk, words as u64 * 8)?;
         let made = make_table(&*run.disk, &run.dir, &run.table_path(generation), words, header);
         made.or_else(|error| run.check_present().and(Err(error)))
     }

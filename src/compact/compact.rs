@@ -14,6 +14,7 @@ use super::victims::{Nominee, Victim};
 use crate::collect::{Collected, Cycle};
 use crate::engine::Engine;
 use crate::error::{ErrorKind, Result};
+use crate::segment::Purpose;
 use crate::sync::epoch::{Guard, pin};
 use crate::units::MIB;
 
@@ -197,10 +198,15 @@ impl<'a> Work<'a> {
         self.report.rewritten_segments += u64::from(!victim.live.is_empty());
         self.emptied_bytes += victim.len;
         self.emptied.push(Victim { live: Vec::new(), ..victim });
-        if self.emptied.len() >= BATCH_SEGMENTS_MAX || self.emptied_bytes >= self.batch_bytes_max {
-            self.flush()?;
-        }
-        Ok(())
+        let is_much =
+            self.emptied.len() >= BATCH_SEGMENTS_MAX || self.emptied_bytes >= self.batch_bytes_max;
+        if is_much || self.is_short_of_space()? { self.flush() } else { Ok(()) }
+    }
+
+    /// Whether copies live on what is kept for them: then each segment goes as soon as it is empty.
+    fn is_short_of_space(&self) -> Result<bool> {
+        let space = self.engine.disk().space()?;
+        Ok(space.free < Purpose::Removal.floor(space.total))
     }
 
     /// Gets space by unlinking what has been emptied, or else what is held back.

@@ -9,7 +9,7 @@ use crate::collect::Census;
 use crate::disk::Access;
 use crate::engine::Engine;
 use crate::error::{ErrorKind, Result};
-use crate::segment::{Appender, FileBlocks, Spare, is_sealed};
+use crate::segment::{Appender, FileBlocks, is_sealed};
 use crate::sync::epoch::Guard;
 
 impl Engine {
@@ -34,13 +34,6 @@ impl Engine {
                 continue;
             }
             self.seal_orphan(segment, guard)?;
-            // The footer may not have found space.
-            if !self.is_sealed(segment)?
-                && self.is_full()?
-                && Spare::Compaction.release(&self.files)?
-            {
-                self.seal_orphan(segment, guard)?;
-            }
         }
         Ok(())
     }
@@ -52,10 +45,6 @@ impl Engine {
             Err(error) if error.is_damage() || error.kind() == ErrorKind::Permission => Ok(()),
             Err(error) => Err(error),
         }
-    }
-
-    fn is_full(&self) -> Result<bool> {
-        Ok(self.disk().space()?.free < crate::units::MIB)
     }
 
     /// Seals the open segments of this process of which at least a share is garbage.

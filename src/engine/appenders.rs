@@ -15,7 +15,7 @@ use super::lasting::Lasting;
 use super::quiet::Quiet;
 use crate::engine::{Durability, Engine};
 use crate::error::{ErrorKind, Result};
-use crate::segment::{Appender, Judge};
+use crate::segment::{Appender, Judge, Purpose};
 use crate::sync::epoch::Guard;
 use crate::units::{GIB, KIB, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -111,6 +111,12 @@ impl Engine {
 
     /// An appender with room for `bytes`: an idle one, an orphan, or a new one.
     pub fn take_appender(&self, guard: &Guard, bytes: u64) -> Result<Appender> {
+        let mut appender = self.any_appender(guard, bytes)?;
+        appender.set_purpose(Purpose::Put);
+        Ok(appender)
+    }
+
+    fn any_appender(&self, guard: &Guard, bytes: u64) -> Result<Appender> {
         let appenders = self.appenders(guard);
         let target = self.segment_target();
         while let Some(appender) = appenders.pop_idle() {
@@ -138,7 +144,9 @@ impl Engine {
     pub fn lone_appender(&self) -> Result<Appender> {
         self.run.check_present()?;
         self.hold_back();
-        Appender::create_unnamed(&self.files, &self.run.control)
+        let mut appender = Appender::create_unnamed(&self.files, &self.run.control)?;
+        appender.set_purpose(Purpose::Put);
+        Ok(appender)
     }
 
     /// Seals an appender's segment. Without `durable` nothing waits for the disk.

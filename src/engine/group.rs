@@ -9,7 +9,7 @@
 
 use crate::engine::Engine;
 use crate::error::{ErrorKind, Result};
-use crate::segment::{Appender, sync_data, sync_name};
+use crate::segment::{Appender, Purpose, sync_data, sync_name};
 use crate::sync::epoch::Guard;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -65,7 +65,8 @@ impl Engine {
         operation: impl FnOnce(&mut Appender) -> Result<T>,
     ) -> Result<T> {
         let mut open = lock(&group.open);
-        let appender = self.group_appender(open.take(), guard, bytes)?;
+        let mut appender = self.group_appender(open.take(), guard, bytes)?;
+        appender.set_purpose(Purpose::Put);
         let start = appender.tail();
         let (appender, value) = appender.attempt(operation)?;
         let part = Part {

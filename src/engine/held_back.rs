@@ -6,8 +6,8 @@
 #![forbid(unsafe_code)]
 
 use super::engine::{Durability, Engine};
-use crate::error::{ErrorKind, Result};
-use crate::segment::{Appender, Spare};
+use crate::error::{Error, ErrorKind, Result};
+use crate::segment::{Appender, Purpose, Spare};
 use crate::sync::epoch::Guard;
 use crate::units::{KIB, MIB, SEGMENT_BYTES_MIN};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -48,7 +48,8 @@ impl Engine {
     fn compaction_bytes(&self) -> u64 {
         // By powers of two: a file that has become too small is made anew.
         let part = (self.run.control.bytes_appended() / 4).next_power_of_two();
-        part.max(SEGMENT_BYTES_MIN).min(self.segment_target())
+        let part_max = (self.total_bytes / 64).max(SEGMENT_BYTES_MIN);
+        part.clamp(SEGMENT_BYTES_MIN, part_max).min(self.segment_target())
     }
 
     /// Runs an operation that appends a tombstone. On a full disk it gets the space that is held back.
@@ -59,8 +60,18 @@ impl Engine {
         durability: Durability,
         mut operation: impl FnMut(&mut Appender) -> Result<T>,
     ) -> Result<T> {
-        match self.with_appender(guard, bytes, durability, &mut operation) {
-            Err(error) if error.kind() == ErrorKind::NoSpace => {
+        let is_full = |error: &Error| error.kind() == ErrorKind::NoSpace;
+        let appended = match self.with_appender(guard, bytes, durability, &mut operation) {
+            Err(error) if is_full(&error) => {
+                self.with_appender(guard, bytes, durability, |appender| {
+                    appender.set_purpose(Purpose::Removal);
+                    operation(appender)
+                })
+            }
+            done => done,
+        };
+        match appended {
+            Err(error) if is_full(&error) => {
                 let held_back = &self.appenders(guard).held_back;
                 let mut open = held_back.open();
                 let Some(appender) = self.removal_appender(open.take(), bytes)? else {

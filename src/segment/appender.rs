@@ -15,6 +15,7 @@
 use super::batch::{Batch, Placed};
 use super::files::{Files, SEGMENTS_DIR, segment_path};
 use super::number::draw_free;
+use super::room::Purpose;
 use super::sync::{sync_data, sync_name};
 use crate::control::Control;
 use crate::disk::{File, LockKind, Reserve};
@@ -52,6 +53,8 @@ pub struct Appender {
     pub(super) slot: Option<usize>,
     pub(super) hinted: u64,
     buffer: Vec<u8>,
+    /// What it appends, and so how much of the last space it may take.
+    purpose: Purpose,
 }
 
 impl Appender {
@@ -86,6 +89,7 @@ impl Appender {
             slot: None,
             hinted: 0,
             buffer: Vec::new(),
+            purpose: Purpose::default(),
         })
     }
 
@@ -109,6 +113,7 @@ impl Appender {
             slot: None,
             hinted: tail,
             buffer: Vec::new(),
+            purpose: Purpose::default(),
         }
     }
 
@@ -153,6 +158,11 @@ impl Appender {
         end <= target.min(SEGMENT_BYTES_MAX) || self.tail == HEAD_BYTES
     }
 
+    /// Says what it appends from now on.
+    pub fn set_purpose(&mut self, purpose: Purpose) {
+        self.purpose = purpose;
+    }
+
     /// Whether records of `bytes` fit into the space that the segment has already.
     pub fn has_reserved(&self, bytes: u64) -> bool {
         self.tail.saturating_add(bytes) <= self.reserved
@@ -185,11 +195,18 @@ impl Appender {
         }
     }
 
+    /// Refuses to grow to `end` where that would take space that is kept for others; whether space is
+    /// short.
+    pub fn check_room(&self, end: u64) -> Result<bool> {
+        self.purpose.check(&*self.files.disk, end.saturating_sub(self.reserved))
+    }
+
     /// Asks for space up to `end`, in growing steps.
     pub fn reserve_to(&mut self, end: u64) -> Result<()> {
         if end <= self.reserved {
             return Ok(());
         }
+        let how = if self.check_room(end)? { Reserve::Backed } else { Reserve::Ahead };
         let step = if self.tail == HEAD_BYTES {
             0
         } else {
@@ -197,10 +214,10 @@ impl Appender {
         };
         let wanted =
             end.max(self.reserved.saturating_add(step)).next_multiple_of(RESERVE_BYTES_MIN);
-        let got = match self.file.reserve(self.reserved, wanted, Reserve::Ahead) {
+        let got = match self.file.reserve(self.reserved, wanted, how) {
             // Near a full disk the long step may fail where what is needed still fits.
             Err(error) if error.kind() == ErrorKind::NoSpace && wanted > end => {
-                self.file.reserve(self.reserved, end, Reserve::Ahead)?;
+                self.file.reserve(self.reserved, end, how)?;
                 end
             }
             other => other.map(|()| wanted)?,

@@ -10,6 +10,7 @@ mod copy;
 mod files;
 mod number;
 mod read;
+mod room;
 mod scan;
 mod seal;
 mod set;
@@ -25,6 +26,7 @@ pub use number::first_free;
 pub use read::{
     End, Facts, end_of, is_sealed, pin_of, publish_foreign, read_facts, read_footer, walk,
 };
+pub use room::Purpose;
 pub use scan::{Scan, Scanned};
 pub use seal::{Judge, confirm_sealed};
 pub use set::{Mapped, SegmentSet};

@@ -180,7 +180,10 @@ impl SegmentSet {
         let place = self.files.place(segment);
         let checked = Checked::new(map.len())?;
         slot.replace(Some(Arc::new(Mapped { number: segment, map, place, checked })), guard);
-        if !known {
+        if known {
+            // An old mapping keeps the file's space when that is unlinked, as long as this thread is idle.
+            guard.flush();
+        } else {
             list.push_back(segment);
         }
         Ok(slot.get(guard))

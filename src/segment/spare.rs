@@ -10,6 +10,7 @@
 use super::appender::Appender;
 use super::files::{Files, SEGMENTS_DIR, segment_path};
 use super::number::draw_free;
+use super::room::Purpose;
 use crate::control::Control;
 use crate::disk::{Access, LockKind, Reserve};
 use crate::error::{Error, ErrorKind, Result};
@@ -49,15 +50,11 @@ impl Spare {
             }
             files.disk.unlink(&path)?;
         }
+        Purpose::Put.check(&*files.disk, bytes)?;
         let file = files.disk.create(SEGMENTS_DIR)?;
         file.reserve(0, bytes, Reserve::Backed)?;
         // Somebody else may have been faster.
         files.disk.link(&*file, &path).map(drop)
-    }
-
-    /// Gives the space back.
-    pub fn release(self, files: &Files) -> Result<bool> {
-        files.disk.unlink(&self.path())
     }
 }
 

@@ -11,7 +11,7 @@ const REFUSALS: u32 = 3;
 /// What counts as small.
 const SMALL: usize = 300;
 /// Times that a removal on a full disk may need a compaction.
-const COMPACTIONS: u64 = 5;
+const COMPACTIONS: u64 = 20;
 
 /// What was put in.
 #[derive(Clone, Copy)]
@@ -27,8 +27,6 @@ pub struct Filler {
     dice: u64,
     next: u64,
     things: Vec<Thing>,
-    /// Taken out in part, perhaps.
-    doubtful: Vec<Thing>,
     /// Compactions that this process needed to go on.
     compactions: u64,
 }
@@ -71,18 +69,23 @@ pub fn space(store: &Store) -> String {
     all.join(", ")
 }
 
+/// Calls the store all the time, as a process that uses it does, for as long as that runs: one that is idle
+/// keeps mapped, and so on the file system, what others have unlinked, until its next calls.
+pub fn let_go_now_and_then(store: &Store) {
+    let store = store.clone();
+    std::thread::spawn(move || {
+        let id = rig::id_of(HashAlgorithm::Xxh3, b"nobody has put this");
+        while (0..400).all(|_| store.contains(&id).is_ok()) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    });
+}
+
 impl Filler {
     pub fn new(place: &Path, number: u64, seed: u64) -> Self {
         let store = rig::options().open(place).expect("the store");
-        Self {
-            store,
-            number,
-            dice: seed,
-            next: 0,
-            things: Vec::new(),
-            doubtful: Vec::new(),
-            compactions: 0,
-        }
+        let_go_now_and_then(&store);
+        Self { store, number, dice: seed, next: 0, things: Vec::new(), compactions: 0 }
     }
 
     fn below(&mut self, end: u64) -> u64 {
@@ -175,22 +178,12 @@ impl Filler {
                 Some(was_there) => assert!(was_there, "it was there: {:x}", thing.seed),
                 None => {
                     is_stuck = true;
-                    self.doubtful.push(thing);
                     continue;
                 }
             }
             (count, sum) = (count + 1, sum + thing.len as u64);
         }
         vec![count, sum, self.compactions - before, is_stuck.into()]
-    }
-
-    /// Takes out, now that there is space, what could only be taken out in part.
-    pub fn settle(&mut self) -> Vec<u64> {
-        for thing in std::mem::take(&mut self.doubtful) {
-            let done = self.take_out(&thing);
-            assert!(done.is_some(), "with free space: {}", space(&self.store));
-        }
-        vec![0]
     }
 
     /// On a full disk, too, perhaps not before a compaction has made room; whether it was there, or
@@ -224,9 +217,8 @@ impl Filler {
     /// Compacts, or waits while somebody else does; how many compactions that were.
     fn make_room(&mut self) -> u64 {
         let report = self.store.compact(&CompactOptions::new().all(true)).expect("a compaction");
-        if report.busy {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        // What was unlinked comes back when the other processes have let go of it.
+        std::thread::sleep(Duration::from_millis(5));
         self.compactions += u64::from(!report.busy);
         u64::from(!report.busy)
     }

@@ -81,7 +81,6 @@ fn peer_process() {
         match word {
             "fill" => say(&filler.fill(argument == "small")),
             "remove" => say(&filler.remove(argument.parse().expect("a percentage"))),
-            "settle" => say(&filler.settle()),
             "compact" => say(&filler.compact()),
             "check" => say(&filler.check()),
             "end" => return,

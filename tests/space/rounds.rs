@@ -8,12 +8,10 @@ use drystone::{CompactOptions, Store};
 use std::time::Instant;
 
 const PROCESSES: u64 = 4;
-/// What is freed at a time on a full disk.
-const FREED_MIB: u64 = 4;
+/// Open segments at a time.
+const OPEN_MAX: u64 = 2 * PROCESSES;
 /// Rounds on all file systems: DRYSTONE_SPACE_ROUNDS, or so many.
 const ROUNDS: u64 = 200;
-/// Rounds by default where a compaction may need help, which takes long.
-const ROUNDS_HELPED: u64 = 8;
 /// File systems in MiB, and which part of the rounds is played on each.
 const SIZES: [(u64, u64); 4] = [(8, 60), (16, 25), (32, 10), (64, 5)];
 
@@ -30,8 +28,6 @@ struct Sums {
     filled_bytes: u64,
     removed: u64,
     compactions: u64,
-    /// Times that the user had to free space.
-    freed: u64,
 }
 
 struct Scene {
@@ -39,20 +35,18 @@ struct Scene {
     peers: Vec<Peer>,
     dice: u64,
     sums: Sums,
-    /// Whether nobody frees space but the store.
-    helps_itself: bool,
-    mib: u64,
     mount: Mount,
 }
 
 impl Scene {
-    fn new(mount: Mount, mib: u64, seed: u64, helps_itself: bool) -> Self {
+    fn new(mount: Mount, seed: u64) -> Self {
         let place = &mount.path().join("store");
         let options = rig::options().create(true).segment_bytes(256 * KIB as u64);
         let store = options.open(place).expect("a store");
+        crate::filler::let_go_now_and_then(&store);
         let peers = (1..=PROCESSES).map(|number| Peer::start(place, number, seed ^ number << 32));
         let (peers, sums) = (peers.collect(), Sums::default());
-        Self { store, peers, dice: seed, sums, helps_itself, mib, mount }
+        Self { store, peers, dice: seed, sums, mount }
     }
 
     /// All do something at the same time; the sums of what they say.
@@ -73,21 +67,9 @@ impl Scene {
         let said = self.all(&format!("remove {percent}"));
         self.sums.removed += said[0];
         self.sums.compactions += said[2];
-        if said[3] > 0 {
-            self.free();
-            self.all("settle");
-            return said[1] + self.remove(percent);
-        }
+        let space = || crate::filler::space(&self.store);
+        assert_eq!(said[3], 0, "no compaction makes room: {}", space());
         said[1]
-    }
-
-    /// Frees space outside of the store, where it may need that.
-    fn free(&mut self) {
-        let space = crate::filler::space(&self.store);
-        assert!(!self.helps_itself, "no compaction makes room: {space}");
-        self.mib += FREED_MIB;
-        assert!(self.mount.try_remount(&format!("size={}m", self.mib)), "more space");
-        self.sums.freed += 1;
     }
 
     fn compact(&mut self) {
@@ -97,15 +79,18 @@ impl Scene {
         // Whoever came first may have left something that others held.
         let report = self.store.compact(&CompactOptions::new().all(true)).expect("a compaction");
         assert!(!report.busy, "{report:?}");
-        assert!(!report.out_of_space || !self.helps_itself, "{report:?}");
+        assert!(!report.out_of_space, "{report:?}");
     }
 
     /// Everything acknowledged is there, and nothing else.
     fn check(&mut self) {
         let said = self.all("check");
         let stats = self.store.stats().expect("the figures");
-        assert_eq!((stats.blobs, stats.refs), (said[0], said[1]), "{stats:?}");
-        assert_eq!(stats.pins, stats.blobs, "{stats:?}");
+        assert_eq!((stats.pins, stats.refs), (said[0], said[1]), "{stats:?}");
+        // Of a put that found no space for its pin, the pending pin keeps the blob until its segment is
+        // sealed: one at most in each that is open.
+        let unnamed = stats.blobs - stats.pins;
+        assert!(unnamed <= OPEN_MAX, "{stats:?}");
         assert_eq!(stats.damaged_records, 0, "{stats:?}");
     }
 
@@ -122,7 +107,9 @@ impl Scene {
         self.compact();
         self.check();
         let refilled = self.fill("mixed");
-        let came_back = refilled >= removed / 2 || !self.helps_itself;
+        // Each process has an open segment, which the others cannot use.
+        let slack = PROCESSES * 256 * KIB as u64;
+        let came_back = refilled + slack >= removed / 2;
         assert!(came_back, "of {removed} bytes only {refilled} came back");
         let percent = 30 + random(&mut self.dice, 70);
         self.remove(percent);
@@ -136,7 +123,7 @@ impl Scene {
         self.compact();
         self.check();
         let stats = self.store.stats().expect("the figures");
-        assert_eq!((stats.blobs, stats.refs, stats.pins), (0, 0, 0), "{stats:?}");
+        assert!(stats.blobs <= OPEN_MAX && (stats.refs, stats.pins) == (0, 0), "{stats:?}");
         // An open segment for each process that appends, and for the one that compacts.
         let most = (PROCESSES + 2) * 320 * KIB as u64;
         assert!(stats.segment_bytes <= most, "{stats:?}");
@@ -152,9 +139,9 @@ impl Scene {
     }
 }
 
-fn play(mib: u64, rounds: u64, seed: u64, helps_itself: bool) -> Option<Sums> {
+fn play(mib: u64, rounds: u64, seed: u64) -> Option<Sums> {
     let mount = Mount::tmpfs(mib)?;
-    let mut scene = Scene::new(mount, mib, seed, helps_itself);
+    let mut scene = Scene::new(mount, seed);
     for _ in 0..rounds {
         scene.round();
     }
@@ -162,14 +149,15 @@ fn play(mib: u64, rounds: u64, seed: u64, helps_itself: bool) -> Option<Sums> {
     Some(scene.end())
 }
 
-fn play_all(helps_itself: bool) {
+/// Nobody frees anything but what is in the store.
+#[test]
+fn a_full_disk_can_be_emptied_compacted_and_filled_again() {
     let (start, seed) = (Instant::now(), rig::seed());
-    let rounds = number("DRYSTONE_SPACE_ROUNDS", if helps_itself { ROUNDS } else { ROUNDS_HELPED });
+    let rounds = number("DRYSTONE_SPACE_ROUNDS", ROUNDS);
     let mut sums = Sums::default();
     for (mib, part) in SIZES {
         println!("{mib} MiB: DRYSTONE_SEED={seed}");
-        let Some(played) = play(mib, (rounds * part).div_ceil(100), seed ^ mib, helps_itself)
-        else {
+        let Some(played) = play(mib, (rounds * part).div_ceil(100), seed ^ mib) else {
             return;
         };
         sums.rounds += played.rounds;
@@ -177,27 +165,12 @@ fn play_all(helps_itself: bool) {
         sums.filled_bytes += played.filled_bytes;
         sums.removed += played.removed;
         sums.compactions += played.compactions;
-        sums.freed += played.freed;
     }
-    let Sums { rounds, filled, filled_bytes, removed, compactions, freed } = sums;
+    let Sums { rounds, filled, filled_bytes, removed, compactions } = sums;
     let (mib, seconds) = (filled_bytes >> 20, start.elapsed().as_secs_f64());
     say(&format!(
-        "full disks: {rounds} rounds of {PROCESSES} processes, {filled} puts of {mib} MiB, \
-         {removed} removals, {compactions} compactions, space freed {freed} times, seed {seed}, \
+        "figure: full disks: {rounds} rounds of {PROCESSES} processes, {filled} puts of {mib} MiB, \
+         {removed} removals, {compactions} compactions, seed {seed}, \
          {seconds:.1} s"
     ));
-}
-
-/// As its errors advise, space is freed where no compaction makes room; then everything goes on.
-#[test]
-#[ignore = "takes minutes while a compaction may give away the space that is held back for it"]
-fn a_full_disk_loses_nothing_and_goes_on_when_space_is_freed() {
-    play_all(false);
-}
-
-/// Nobody frees anything but what is in the store.
-#[test]
-#[ignore = "a compaction may give away the space that is held back for it"]
-fn a_full_disk_can_be_emptied_compacted_and_filled_again() {
-    play_all(true);
 }

@@ -1,0 +1,72 @@
+//! What of a file system's last space is for whom: puts leave some to removals and to compactions,
+//! removals leave some to compactions, so that a store that has filled its file system can be emptied.
+//!
+//! The space is looked at when a file asks for more of it. Several who ask at once may all be granted
+//! the same bytes; the shares are wide enough for some such steps.
+#![forbid(unsafe_code)]
+
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::units::{KIB, MIB};
+use nix::errno::Errno;
+
+/// What space is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// Records, drafts, a larger index.
+    Put,
+    /// Tombstones.
+    Removal,
+    /// Copies of a compaction, and what must be written in any case.
+    #[default]
+    Copy,
+}
+
+impl Purpose {
+    /// Bytes that must stay free on a file system of `total` bytes.
+    pub fn floor(self, total: u64) -> u64 {
+        // Two segments, of which a compaction empties one into the other, and the footers of some that
+        // are sealed for it: half as long as what small records take.
+        let segment = (total / 64).clamp(256 * KIB, 64 * MIB);
+        let (copies, removals) = ((4 * segment).min(total / 8), segment.min(total / 32));
+        match self {
+            Self::Put => copies + removals,
+            Self::Removal => copies,
+            Self::Copy => 0,
+        }
+    }
+
+    /// Refuses to take `bytes` more if that leaves less than it must; whether space is short, so that
+    /// what is taken ought to be backed at once, for others to see.
+    ///
+    /// # Errors
+    /// `NoSpace`.
+    pub fn check(self, disk: &dyn Disk, bytes: u64) -> Result<bool> {
+        if self == Self::Copy || bug!("floor-ignored") {
+            return Ok(false);
+        }
+        let space = disk.space()?;
+        let floor = self.floor(space.total);
+        if space.free >= bytes.saturating_add(floor) {
+            return Ok(space.free - bytes < floor.saturating_mul(4));
+        }
+        Err(Error::io("cannot reserve space", Errno::ENOSPC.into())
+            .expected(format!("{bytes} bytes, and {floor} kept for removals and compactions"))
+            .found(format!("{} bytes free", space.free)))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn removals_may_take_more_than_puts_and_copies_all() {
+        for total in [64 * KIB, 8 * MIB, 64 * MIB, 80 << 30, 1 << 50] {
+            let [put, removal, copy] =
+                [Purpose::Put, Purpose::Removal, Purpose::Copy].map(|p| p.floor(total));
+            assert!(put > removal && removal > copy && copy == 0, "{total}");
+            assert!(put <= total / 6 && put <= 320 * MIB, "{total}: {put}");
+        }
+    }
+}
