@@ -35,17 +35,35 @@ pub fn end_of(blocks: &impl Blocks, files: &Files, number: u32) -> Option<End> {
     };
     let last = blocks.len().checked_sub(TRAILER_BYTES)?;
     if let Some(trailer) = trailer_at(last) {
-        let end = trailer.entries_offset.get();
-        let says = if bug!("footer-trusted") { end } else { trailer.durable_bytes.get() };
-        let durable = says.min(end);
+        let durable = durable_by(&trailer);
         return Some(End { trailer, durable, is_confirmed: false });
     }
-    let point = record_at(blocks, files.place(number), last)?;
-    if point.kind != Kind::DurablePoint || durable_offset(&point) < last {
-        return None;
-    }
     let trailer = trailer_at(last.checked_sub(TRAILER_BYTES)?)?;
-    Some(End { trailer, durable: last, is_confirmed: true })
+    let point = record_at(blocks, files.place(number), last);
+    let is_point =
+        |point: &Header| point.kind == Kind::DurablePoint && durable_offset(point) >= last;
+    if point.as_ref().is_some_and(is_point) {
+        return Some(End { trailer, durable: last, is_confirmed: true });
+    }
+    // A durable point that a power loss has torn hides no footer: the footer may be all that says of a
+    // record that it is published.
+    let durable = durable_by(&trailer);
+    (!bug!("torn-point-hides")).then_some(End { trailer, durable, is_confirmed: false })
+}
+
+/// What a trailer says of how much was durable before it was written.
+fn durable_by(trailer: &Trailer) -> u64 {
+    let end = trailer.entries_offset.get();
+    let says = if bug!("footer-trusted") { end } else { trailer.durable_bytes.get() };
+    says.min(end)
+}
+
+impl End {
+    /// Offset behind the trailer.
+    pub fn offset(&self) -> u64 {
+        let entries = self.trailer.entry_count.get().saturating_mul(ENTRY_BYTES);
+        self.trailer.entries_offset.get().saturating_add(entries).saturating_add(TRAILER_BYTES)
+    }
 }
 
 /// Whether a segment is sealed.

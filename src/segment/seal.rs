@@ -164,7 +164,8 @@ fn note_confirmed(files: &Files, number: u32, file: &dyn File) -> Result<()> {
             .path(segment_path(number)));
     };
     if !end.is_confirmed {
-        let at = blocks.len();
+        // Over one that a power loss has torn.
+        let at = end.offset();
         let mut digest = [0; 32];
         digest[..8].copy_from_slice(&at.to_le_bytes());
         let point = Header::pending(Kind::DurablePoint, 0, 0, digest);

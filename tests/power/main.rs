@@ -5,6 +5,7 @@
 
 mod act;
 mod campaign;
+mod cases;
 mod mount;
 mod oracle;
 mod real;

@@ -60,6 +60,9 @@ struct Event {
     is_acknowledged: bool,
     is_synced: bool,
     is_void: bool,
+    /// Of a ref that was there before the power loss: whether a blob that it names may have been
+    /// removed, so that it reads as absent. One whose blob was lost is passed over.
+    may_hide: bool,
 }
 
 /// What may be seen.
@@ -102,6 +105,7 @@ impl Oracle {
             is_acknowledged: false,
             is_synced,
             is_void: false,
+            may_hide: false,
         }));
         (first..self.events.len()).collect()
     }
@@ -206,12 +210,33 @@ impl Oracle {
     pub fn after(&self, at: usize) -> Self {
         let mut after = Self::default();
         for key in self.keys() {
-            self.allowed(key, at).into_iter().for_each(|state| after.add_first(key, state));
+            for state in self.allowed(key, at) {
+                let may_hide = self.may_hide(key, &state, at);
+                after.add_first(key, state, may_hide);
+            }
         }
         after
     }
 
-    fn add_first(&mut self, key: Key, state: State) {
+    /// Whether a ref in this state may read as absent because a blob that it names was removed, or is
+    /// still not there since.
+    fn may_hide(&self, key: Key, state: &State, at: usize) -> bool {
+        let was_hidden =
+            |event: &Event| event.key == key && event.state == *state && event.may_hide;
+        let pinned = match key {
+            Key::Pin(blob) => Some(blob),
+            _ => None,
+        };
+        let is_removed = |blob: &u8| {
+            self.events.iter().any(|event| {
+                let is_removal = event.key == Key::Blob(*blob) && event.state == State::Absent;
+                is_removal && event.begin.tick > 0 && !event.is_void && event.begin.op <= at
+            })
+        };
+        self.events.iter().any(was_hidden) || state.blobs().iter().chain(&pinned).any(is_removed)
+    }
+
+    fn add_first(&mut self, key: Key, state: State, may_hide: bool) {
         let first = Moment { tick: 0, op: 0 };
         self.events.push(Event {
             key,
@@ -221,6 +246,7 @@ impl Oracle {
             is_acknowledged: true,
             is_synced: true,
             is_void: false,
+            may_hide,
         });
     }
 
@@ -254,7 +280,13 @@ impl Oracle {
         let fits = |state: &&State| {
             let is_hidden = match key {
                 Key::Pin(blob) => !seen.is_there(blob),
-                _ => state.blobs().iter().any(|blob| !seen.is_there(*blob)),
+                _ => {
+                    let hides = |event: &Event| {
+                        event.key == key && event.state == **state && event.may_hide
+                    };
+                    self.events.iter().any(hides)
+                        && state.blobs().iter().any(|blob| !seen.is_there(*blob))
+                }
             };
             **state == found || (found == State::Absent && is_hidden)
         };

@@ -136,6 +136,15 @@ impl World {
         self.see(&actor.store)
     }
 
+    /// Recovers by one opener, and holds what is seen against what may be seen.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn recover_plainly(&mut self) -> Result<(), String> {
+        let actor = self.open(Durability::Buffered);
+        self.see(&actor.store)
+    }
+
     /// A recoverer is stopped somewhere; another one builds a run and works with it; then the first
     /// goes on.
     fn recover_late(&mut self, dice: &mut Dice) -> Result<(), String> {
