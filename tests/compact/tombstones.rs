@@ -69,7 +69,11 @@ fn a_tombstone_stays_while_a_segment_holds_what_it_removed() {
     let scratch = Scratch::new();
     let store = scratch.open(Store::options().create(true).segment_bytes(256 << 10));
     let ids: Vec<_> = (0..16).map(|seed| store.put(&bytes(30 * KIB, seed)).unwrap()).collect();
-    // Too little garbage for its segment to go.
+    // The tombstones stand among garbage, which goes, and the blob among too little of it to go.
+    for seed in 0..12 {
+        let id = store.put(&bytes(20 * KIB, 500 + seed)).unwrap();
+        store.unpin(&id).unwrap();
+    }
     assert!(store.unpin(&ids[0]).unwrap() && store.remove(&ids[0]).unwrap());
     let options = all().min_garbage(0.3);
     for _ in 0..3 {
