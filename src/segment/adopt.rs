@@ -23,6 +23,9 @@ use std::sync::Arc;
 
 /// Bytes read at a time.
 const WINDOW_BYTES: u64 = 64 * KIB;
+/// Between leavings and what is appended: were the file cut right behind an old trailer, or one block
+/// behind it, a footer would count again that did not when the index was built.
+const LEAVINGS_GAP_BYTES: u64 = 2 * STEP_BYTES;
 
 impl Appender {
     /// Takes up any open segment that is free and not sealed.
@@ -117,7 +120,7 @@ fn is_cut(files: &Files, number: u32, blocks: &FileBlocks<'_>, tail: u64) -> boo
     !bug!("cut-taken-up") && (tail..blocks.len()).step_by(STEP_BYTES as usize).any(is_header)
 }
 
-/// First step at or behind `tail` from which on there are only zeros.
+/// First step at or behind `tail` from which on there are only zeros; with a gap behind what is not.
 fn used_end(file: &dyn File, tail: u64, len: u64) -> Result<u64> {
     let mut buffer = vec![0; WINDOW_BYTES as usize];
     let mut end = len;
@@ -126,7 +129,7 @@ fn used_end(file: &dyn File, tail: u64, len: u64) -> Result<u64> {
         let part = &mut buffer[..(end - start) as usize];
         let read = file.read_at(part, start)?;
         if let Some(at) = part[..read].iter().rposition(|&byte| byte != 0) {
-            return Ok((start + at as u64 + 1).next_multiple_of(STEP_BYTES));
+            return Ok((start + at as u64 + 1).next_multiple_of(STEP_BYTES) + LEAVINGS_GAP_BYTES);
         }
         end = start;
     }
