@@ -105,7 +105,7 @@ fn checks_beside_users_find_nothing() {
     let report = check(&path, &deep());
     assert!(report.is_clean(), "{}", told(&report));
     say(&format!(
-        "{checks} checks beside users, none found anything, in {:.1?}; {done} operations of one of them, {} records",
+        "figure: {checks} checks beside users, none found anything, in {:.1?}; {done} operations of one of them, {} records",
         start.elapsed(),
         report.records
     ));

@@ -95,7 +95,7 @@ fn a_flipped_bit_of_any_header_is_found() {
     assert!(check(&path, &deep()).is_clean());
     let count = blocks.len();
     say(&format!(
-        "{tried} of {bits} bits of {count} headers flipped, each found, in {:.1?}",
+        "figure: {tried} of {bits} bits of {count} headers flipped, each found, in {:.1?}",
         start.elapsed()
     ));
 }

@@ -82,5 +82,5 @@ fn a_repair_killed_at_every_change_can_be_done_again() {
         let store = options().boot_id("after").open(made.path()).expect("a store");
         made.check(&store, Hit::Bytes(&file, &hit), &when);
     }
-    say(&format!("a repair killed at {} changes of files, and done again", points.len()));
+    say(&format!("figure: a repair killed at {} changes of files, and done again", points.len()));
 }

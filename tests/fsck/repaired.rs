@@ -96,7 +96,7 @@ fn damage_anywhere_in_segments_costs_what_it_hit_and_is_mended() {
         tried += 1;
     }
     assert!(tried == 0 || mended > 0);
-    say(&format!("{mended} repairs of {tried} stores damaged in {:.1?}", start.elapsed()));
+    say(&format!("figure: {mended} repairs of {tried} stores damaged in {:.1?}", start.elapsed()));
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn record(histories: u64, operations: u64, seed: u64) {
         sum.kills += stage.kills();
     }
     println!(
-        "{histories} histories of {} operations, {} kills, {} growths, {} compactions, widest {}, \
+        "figure: {histories} histories of {} operations, {} kills, {} growths, {} compactions, widest {}, \
          seed {seed}, {:.1} s",
         sum.operations,
         sum.kills,

@@ -121,7 +121,7 @@ fn nothing_durable_is_lost_whatever_the_medium_keeps_of_the_rest() {
     });
     let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
     println!(
-        "power: {} states of {} histories from seed {first} on, up to {} losses in a row, {} equal ones left out, {:.1} s",
+        "figure: power: {} states of {} histories from seed {first} on, up to {} losses in a row, {} equal ones left out, {:.1} s",
         count(&reached.states),
         count(&reached.histories),
         count(&reached.deepest),

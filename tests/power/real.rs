@@ -166,7 +166,7 @@ fn campaign(kind: &'static str) -> Option<()> {
     let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
     let (cuts, failures) = (count(&reached.cuts), failures.into_inner().expect("failures"));
     println!(
-        "power: {cuts} cuts of {kind} while {} operations were done, {} of them before the recovery \
+        "figure: power: {cuts} cuts of {kind} while {} operations were done, {} of them before the recovery \
          was over, seed {first}, {:.1} s",
         count(&reached.operations),
         count(&reached.in_recovery),
