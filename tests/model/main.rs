@@ -49,5 +49,9 @@ fn a_store_is_a_map_that_lasts() {
         }
         seed += 1;
     }
-    println!("figure: {} sequences, {} steps, from DRYSTONE_MODEL_SEED={first}", seed - first, done.get());
+    println!(
+        "figure: {} sequences, {} steps, from DRYSTONE_MODEL_SEED={first}",
+        seed - first,
+        done.get()
+    );
 }
