@@ -188,6 +188,8 @@ fn look<'a>(
         seen.findings.push(head_finding(file, number, durable, site)?);
     } else if !is_sealed {
         seen.findings.extend(footer_finding(&blocks, &facts, end.as_ref(), site));
+    } else if let Some(end) = end.filter(|end| !end.is_confirmed) {
+        seen.findings.extend(behind_trailer(&blocks, number, &end));
     }
     // Nobody cuts a sealed segment any more, so its mapping may be read.
     match facts.is_sealed {
@@ -213,6 +215,15 @@ fn head_finding(file: &dyn File, number: u32, durable: u64, site: &Site<'_>) -> 
     let is_part = pairs.all(|(stands, right)| stands == right || stands == 0);
     let is_short = head.checksum.get() == 0 || head.magic == [0; 8];
     Ok(if is_part && is_short && durable == 0 { finding.excused() } else { finding })
+}
+
+/// What stands behind a trailer and is no durable point. Zeros are what a power loss leaves of one.
+fn behind_trailer(blocks: &FileBlocks<'_>, number: u32, end: &End) -> Option<Finding> {
+    let block = blocks.block(end.offset())?;
+    let message = "what follows the trailer of a segment is damaged";
+    let finding = Finding::damage(FindingKind::Footer, message, Cure::Salvage(number));
+    let finding = finding.at(number, end.offset() - ENTRY_BYTES);
+    (block != [0; 64]).then(|| finding.expected("what the sealing wrote").found("other bytes"))
 }
 
 /// What looks like a footer, and is none.
