@@ -43,12 +43,6 @@ pub fn number(variable: &str) -> Option<u64> {
     )
 }
 
-/// Another seed every second.
-pub fn seed_of_now() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    now.map_or(1, |time| time.as_secs()) << 20
-}
-
 /// `len` bytes that another seed makes others.
 pub fn bytes(len: usize, seed: u64) -> Vec<u8> {
     let mut dice = Dice::new(seed ^ (len as u64) << 32);
