@@ -8,7 +8,7 @@ use std::fmt::{self, Display, Formatter};
 pub enum Op {
     /// Puts a blob together with a ref to it.
     Put { blob: Key, name: Key, sync: bool },
-    /// Sets a ref to a blob, or to small bytes where that is [`NONE`](crate::world::NONE).
+    /// Sets a ref to a blob, or to small bytes where that is [`NONE`].
     Set { blob: Key, name: Key, sync: bool },
     /// Sets a ref to small bytes if there is none.
     Add { name: Key, sync: bool },
