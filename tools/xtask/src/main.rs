@@ -34,7 +34,7 @@ The chores of Drystone, one word each.
     cargo xtask bench micro [ARGS]   single calls (arguments go to criterion)
     cargo xtask help                 print this
 
-Suites of `test`, in order (--quick runs those with a star):
+Suites of `test`, in order (--quick runs those with a star; those in brackets run by name only):
 ";
 
 const EPILOGUE: &str = "
@@ -85,7 +85,10 @@ fn main() -> ExitCode {
 fn help() -> ExitCode {
     print!("{HELP}");
     for suite in checks::SUITES {
-        println!("    {:<10}{} {}", suite.name, if suite.quick { "*" } else { " " }, suite.what);
+        let mark = if suite.quick { "*" } else { " " };
+        let name =
+            if suite.is_due(false) { suite.name.into() } else { format!("[{}]", suite.name) };
+        println!("    {name:<12}{mark} {}", suite.what);
     }
     print!("{EPILOGUE}");
     ExitCode::SUCCESS
@@ -108,7 +111,7 @@ fn test(place: &Place, args: &[OsString]) -> ExitCode {
         }
     }
     if suites.is_empty() {
-        suites = checks::SUITES.iter().filter(|suite| suite.quick || !quick).collect();
+        suites = checks::SUITES.iter().filter(|suite| suite.is_due(quick)).collect();
     }
     checks::run(place, &suites)
 }
