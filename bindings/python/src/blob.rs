@@ -1,0 +1,50 @@
+//! A blob as Python sees it: a read-only buffer over the mapping, which it keeps.
+
+use pyo3::exceptions::PyBufferError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use std::ffi::c_int;
+
+/// Bytes in the store, without a copy. `memoryview(blob)`, `bytes(blob)` and `numpy.frombuffer(blob)` see
+/// them; whatever looks at them keeps them, also after the store is closed.
+#[pyclass(frozen, module = "drystone")]
+pub struct Blob(drystone::Blob);
+
+impl Blob {
+    /// The view of the store.
+    pub fn new(blob: drystone::Blob) -> Self {
+        Self(blob)
+    }
+}
+
+#[pymethods]
+impl Blob {
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    /// SAFETY: Python calls this with a view to be filled, and releases the view before the blob.
+    unsafe fn __getbuffer__(
+        slf: Bound<'_, Self>,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+    ) -> PyResult<()> {
+        if flags & ffi::PyBUF_WRITABLE == ffi::PyBUF_WRITABLE {
+            return Err(PyBufferError::new_err("a blob is read-only: copy it to change it"));
+        }
+        let bytes: &[u8] = &slf.get().0;
+        // SAFETY: `view` is the caller's; the bytes are immutable and live as long as the blob, of
+        // which `PyBuffer_FillInfo` takes a reference (spec/SOUNDNESS.md).
+        let filled = unsafe {
+            ffi::PyBuffer_FillInfo(
+                view,
+                slf.as_ptr(),
+                bytes.as_ptr().cast_mut().cast(),
+                bytes.len().cast_signed(),
+                1,
+                flags,
+            )
+        };
+        if filled == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
+    }
+}
