@@ -3,7 +3,7 @@
 //! I1  A run is complete when it gets its name `run/TAG`; who comes second uses the first one's.
 //! I2  TAG is made of boot, device and inode, so a reboot, a copy or another host never finds it.
 //!
-//! Death: while it is built, a directory under a temporary name, removed by the next who builds.
+//! Death: a whole run that the next opener uses.
 #![forbid(unsafe_code)]
 
 use crate::control::{Control, Fresh};
@@ -18,6 +18,12 @@ use crate::sync::epoch::{Guard, Slot};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_128;
 
+mod builder;
+
+pub use builder::RunBuilder;
+
+/// The file of which ranges of bytes are locked.
+pub const LOCKS_PATH: &str = "locks";
 /// The directory of the runs in a store.
 pub const RUN_DIR: &str = "run";
 
@@ -216,84 +222,6 @@ impl RunTables<'_> {
         self.guard.flush();
         Ok(true)
     }
-}
-
-/// Builds a run under a temporary name.
-pub struct RunBuilder {
-    disk: Arc<dyn Disk>,
-    dir: String,
-}
-
-impl RunBuilder {
-    /// A new temporary directory.
-    pub fn new(disk: &Arc<dyn Disk>) -> Result<Self> {
-        disk.make_dir(RUN_DIR)?;
-        // Unique by time and process; a clash only means trying again.
-        for attempt in 0..1000 {
-            let dir = format!(
-                "{RUN_DIR}/new-{:x}-{:x}-{attempt}",
-                crate::clock::now_ns(),
-                std::process::id()
-            );
-            if disk.make_dir(&dir)? {
-                return Ok(Self { disk: disk.clone(), dir });
-            }
-        }
-        Err(Error::new(ErrorKind::Io, "no free name for a new run").path(RUN_DIR))
-    }
-
-    /// Makes the file of the first table, of `words` words that begin with `header`.
-    pub fn table(&self, generation: u32, words: usize, header: &[u64]) -> Result<Map> {
-        let path = format!("{}/{generation:08x}.idx", self.dir);
-        make_table(&*self.disk, &self.dir, &path, words, header)?;
-        let opened = self.disk.open(&path, Access::Write)?;
-        let file =
-            opened.ok_or_else(|| Error::new(ErrorKind::Io, "a new table is gone").path(&path))?;
-        file.map(words as u64 * 8, Access::Write)
-    }
-
-    /// Where the segment that the recovery has buried in is to stand.
-    pub fn burial_path(&self) -> String {
-        burial_path(&self.dir)
-    }
-
-    /// Writes the control page and gives the run its name; `false` if somebody else was faster.
-    pub fn finish(self, words: &[u64], tag: &str) -> Result<bool> {
-        let file = self.disk.create(&self.dir)?;
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        file.reserve(0, bytes.len() as u64, Reserve::Backed)?;
-        file.write_at(&bytes, 0)?;
-        self.disk.link(&*file, &format!("{}/control", self.dir))?;
-        self.disk.rename(&self.dir, &run_dir(tag))
-    }
-
-    /// Removes the runs of other boots, and what dead builders left; only while nobody else uses the
-    /// store. Errors are passed over: what stays is only space.
-    pub fn remove_others(disk: &dyn Disk, keep: Option<&str>) {
-        for name in disk.list(RUN_DIR).unwrap_or_default() {
-            if Some(name.as_str()) != keep {
-                remove_run(disk, &name);
-            }
-        }
-    }
-
-    /// Removes what was built, after somebody else was faster.
-    pub fn abandon(disk: &dyn Disk, dir: &str) {
-        remove_run(disk, dir.trim_start_matches("run/"));
-    }
-
-    /// The temporary directory.
-    pub fn dir(&self) -> &str {
-        &self.dir
-    }
-}
-
-fn remove_run(disk: &dyn Disk, name: &str) {
-    let dir = run_dir(name);
-    for file in disk.list(&dir).unwrap_or_default() {
-        let _ = disk.unlink(&format!("{dir}/{file}"));
-    }
-    let _ = disk.remove_dir(&dir);
 }
 
 fn make_table(

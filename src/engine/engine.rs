@@ -13,7 +13,7 @@ use crate::format::word::{Location, Word};
 use crate::id::{BlobId, Key};
 use crate::index::{Index, Seen};
 use crate::process::PerProcess;
-use crate::run::{Run, RunTables};
+use crate::run::{LOCKS_PATH, Run, RunTables};
 use crate::segment::{Files, Mapped, SegmentSet, publish_foreign};
 use crate::sync::epoch::{Guard, Pinned};
 use std::path::PathBuf;
@@ -60,8 +60,6 @@ pub struct Settings {
 
 /// Byte of the file `locks` that every read-write opener holds shared.
 const USERS_BYTE: u64 = 0;
-/// The empty file whose byte ranges are locked.
-pub const LOCKS_PATH: &str = "locks";
 
 /// An opened store.
 pub struct Engine {

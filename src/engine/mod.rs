@@ -13,9 +13,7 @@ mod quiet;
 mod threads;
 mod view;
 
-pub use engine::{
-    Durability, Engine, Found, LOCKS_PATH, Settings, Verify, is_sole_user, take_users_lock,
-};
+pub use engine::{Durability, Engine, Found, Settings, Verify, is_sole_user, take_users_lock};
 pub use quiet::ALL;
 pub use threads::default_threads;
 pub use view::View;

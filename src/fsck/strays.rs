@@ -4,8 +4,8 @@
 use super::finding::{Finding, FindingKind};
 use super::quarantine::QUARANTINE_DIR;
 use super::site::{STORE_PATH, Site};
-use crate::engine::LOCKS_PATH;
 use crate::error::Result;
+use crate::run::LOCKS_PATH;
 use crate::run::{RUN_DIR, Run};
 use crate::segment::{SEGMENTS_DIR, segment_number};
 

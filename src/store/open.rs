@@ -3,13 +3,13 @@
 
 use super::{Options, Store};
 use crate::disk::{Access, Disk, File, Identity, LockKind, OpenOptions, RealDisk};
-use crate::engine::{Engine, LOCKS_PATH, is_sole_user, take_users_lock};
+use crate::engine::{Engine, is_sole_user, take_users_lock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::superblock::{FILE_BYTES, Superblock};
 use crate::id::HashAlgorithm;
 use crate::index::Index;
 use crate::recover::{Source, Unproved, place_burial, prove, rebuild_private, rebuild_shared};
-use crate::run::{RUN_DIR, Run, RunBuilder, tag};
+use crate::run::{LOCKS_PATH, RUN_DIR, Run, RunBuilder, tag};
 use crate::segment::{Files, SEGMENTS_DIR};
 use crate::sync::epoch::pin;
 use crate::units::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
