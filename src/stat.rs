@@ -148,11 +148,12 @@ impl Engine {
         if !self.is_of_store(id) {
             return Ok(false);
         }
-        // Another blob with these 128 bits is not this one.
-        if let Some((_, found)) = self.find(id.key(), guard)?
-            && found.header.digest != *id.padded()
-        {
-            return Ok(false);
+        match self.find(id.key(), guard) {
+            // Another blob with these 128 bits is not this one.
+            Ok(Some((_, found))) if found.header.digest != *id.padded() => return Ok(false),
+            // What cannot be read any more can be given up.
+            Err(error) if !error.is_damage() => return Err(error),
+            _ => {}
         }
         self.remove(guard, &Removal::of_blob(id), durability, &|_| Ok(true))
     }

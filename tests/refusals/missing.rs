@@ -82,3 +82,21 @@ fn a_segment_of_another_store() {
         std::fs::copy(&theirs, file).expect("a copy");
     });
 }
+
+#[test]
+fn a_blob_whose_segment_is_missing_can_be_removed() {
+    let place = rig::on_disk();
+    let path = place.path().join("store");
+    let (ledger, victim, file) = with_victim(&path);
+    std::fs::remove_file(file).expect("a file");
+    let store = rig::options().open(&path).expect("a store");
+    refused(store.get(&victim), ErrorKind::Damaged, &["is missing"]);
+    assert!(store.remove(&victim).expect("a removal"));
+    assert!(store.get(&victim).expect("an answer").is_none());
+    assert!(!store.remove(&victim).expect("an answer"), "it is gone");
+    ledger.check_blobs(&store, "beside what is gone");
+    let again = store.put(&rig::bytes(300 * KIB, 77)).expect("it can be put again");
+    assert!(*store.get(&again).unwrap().expect("it is there") == rig::bytes(300 * KIB, 77));
+    store.remove(&victim).expect("a removal");
+    goes_on(store, ledger);
+}
