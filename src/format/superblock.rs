@@ -90,7 +90,7 @@ impl Superblock {
             return Err(Error::new(ErrorKind::NotAStore, "the file STORE is not a superblock")
                 .expected("DRYSTONE in its first eight bytes, or at 4096")
                 .found(format!("{} bytes without it", file.len()))
-                .advice("check the path: the directory holds something else"));
+                .advice("check the path: the directory holds something else (if it holds the segments of a store, `blobtool fsck --repair` makes its superblock again)"));
         }
         let looked_at = if bug!("one-superblock") { 1 } else { 2 };
         let whole = copies()
@@ -98,7 +98,7 @@ impl Superblock {
             .find(|raw| raw.magic == MAGIC && raw.checksum.get() == xxh3_64(&raw.as_bytes()[..56]));
         let raw = whole.ok_or_else(|| {
             Error::new(ErrorKind::Damaged, "both copies of the superblock are damaged")
-                .advice("restore the file STORE from a backup; the segments are untouched")
+                .advice("run `blobtool fsck --repair`: it makes it again of what the segments say")
         })?;
         raw.check()
     }

@@ -49,7 +49,7 @@ pub fn fsck(path: impl AsRef<Path>, options: &FsckOptions) -> Result<FsckReport>
 fn check_only(path: &Path, options: &FsckOptions) -> Result<FsckReport> {
     let disk = open_disk(path, options, false)?;
     let mut findings = Vec::new();
-    let checked = match read_superblock(&*disk, &mut findings)? {
+    let checked = match read_superblock(&disk, &mut findings)? {
         Some(superblock) => check(&Site::new(disk, superblock, options)?, findings)?,
         None => Checked { findings, ..Checked::default() },
     };

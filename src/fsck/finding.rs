@@ -81,6 +81,8 @@ pub(crate) enum Cure {
     Salvage(u32),
     /// Writes the copy at this offset again.
     Superblock(u64),
+    /// Makes both copies of what the segments say.
+    SuperblockAnew,
 }
 
 /// What a check has found at one place.
@@ -126,6 +128,9 @@ impl Finding {
             Cure::Salvage(_) => SALVAGE,
             Cure::Rebuild => REBUILD,
             Cure::Superblock(_) => "run `blobtool fsck --repair`: it writes the copy again",
+            Cure::SuperblockAnew => {
+                "run `blobtool fsck --repair`: it makes it again of what the segments say"
+            }
             Cure::Nothing => "bring the file back from a copy",
         };
         Self { cure, advice, ..Self::new(Severity::Damage, kind, message) }

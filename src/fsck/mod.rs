@@ -25,6 +25,7 @@ mod join;
 mod judge;
 mod names;
 mod options;
+mod origin;
 mod quarantine;
 mod records;
 mod repair;

@@ -40,7 +40,7 @@ const ROUNDS_MAX: u32 = 3;
 pub fn repair(path: &Path, options: &FsckOptions) -> Result<FsckReport> {
     let disk = open_disk(path, options, true)?;
     let mut findings = Vec::new();
-    let Some(superblock) = read_superblock(&*disk, &mut findings)? else {
+    let Some(superblock) = read_superblock(&disk, &mut findings)? else {
         return Ok(Checked { findings, ..Checked::default() }.report(options));
     };
     lay_out(&*disk)?;
@@ -87,7 +87,7 @@ fn mend(
         }
         cure(&site, &checked, &mut done)?;
         let mut findings = Vec::new();
-        read_superblock(&**disk, &mut findings)?;
+        read_superblock(disk, &mut findings)?;
         let again = check(&site, findings)?;
         let before = std::mem::replace(&mut checked, again);
         told.get_or_insert(before);
@@ -104,6 +104,7 @@ fn cure(site: &Site<'_>, checked: &Checked, done: &mut FsckRepair) -> Result<()>
     for cure in cures(&checked.findings) {
         match cure {
             Cure::Superblock(at) => write_superblock(site, at)?,
+            Cure::SuperblockAnew => make_superblock(site)?,
             Cure::Salvage(number) => drop(damaged.insert(number)),
             Cure::Rebuild => is_run_concerned = true,
             Cure::Nothing => {}
@@ -148,6 +149,20 @@ fn write_superblock(site: &Site<'_>, at: u64) -> Result<()> {
     let file = file.ok_or_else(|| Error::new(ErrorKind::NotAStore, "the file STORE is gone"))?;
     file.write_at(&site.superblock.encode()[..COPY_BYTES], at)?;
     file.sync_data()
+}
+
+/// Puts a superblock in the place of one that is lost. (Its death leaves copies of which the first may be
+/// whole, or the file as it was.)
+fn make_superblock(site: &Site<'_>) -> Result<()> {
+    if site.disk().open(STORE_PATH, Access::Read)?.is_some() {
+        write_superblock(site, 0)?;
+        return write_superblock(site, COPY_BYTES as u64);
+    }
+    let file = site.disk().create("")?;
+    file.write_at(&site.superblock.encode(), 0)?;
+    file.sync_data()?;
+    site.disk().link(&*file, STORE_PATH)?;
+    site.disk().sync_dir("")
 }
 
 /// Sets the state bytes that processes have left out when they died: a new run goes by them.

@@ -3,6 +3,7 @@
 
 use super::finding::{Cure, Finding, FindingKind};
 use super::options::FsckOptions;
+use super::origin::superblock_of_segments;
 use crate::disk::{Access, Disk, Identity, OpenOptions, RealDisk};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::superblock::{COPY_BYTES, FILE_BYTES, Superblock};
@@ -48,22 +49,28 @@ fn no_store(why: &str) -> Error {
     Error::new(ErrorKind::NotAStore, format!("not a store: {why}")).advice("check the path")
 }
 
-/// Reads both copies of the superblock; `None`, and what is wrong, if neither is whole.
+/// Reads both copies of the superblock. If neither is whole, it is what the segments say; `None` if they say
+/// nothing. What is wrong is found.
 ///
 /// # Errors
 /// `NotAStore`, `UnsupportedVersion`, or an error of the operating system.
-pub fn read_superblock(disk: &dyn Disk, findings: &mut Vec<Finding>) -> Result<Option<Superblock>> {
-    let file = disk.open(STORE_PATH, Access::Read)?;
-    let file = file.ok_or_else(|| no_store("it holds no file STORE"))?;
+pub fn read_superblock(
+    disk: &Arc<dyn Disk>,
+    findings: &mut Vec<Finding>,
+) -> Result<Option<Superblock>> {
     let mut bytes = vec![0; FILE_BYTES];
-    let read = file.read_at(&mut bytes, 0)?;
-    bytes.truncate(read);
-    let superblock = match Superblock::decode(&bytes) {
+    let decoded = match disk.open(STORE_PATH, Access::Read)? {
+        Some(file) => {
+            let read = file.read_at(&mut bytes, 0)?;
+            bytes.truncate(read);
+            Superblock::decode(&bytes)
+        }
+        None => Err(no_store("it holds no file STORE")),
+    };
+    let superblock = match decoded {
         Ok(superblock) => superblock,
-        Err(error) if error.kind() == ErrorKind::Damaged => {
-            let finding = Finding::of_error(FindingKind::Superblock, &error, Cure::Nothing);
-            findings.push(finding.path(STORE_PATH).offset(0));
-            return Ok(None);
+        Err(error) if [ErrorKind::Damaged, ErrorKind::NotAStore].contains(&error.kind()) => {
+            return anew(disk, error, findings);
         }
         Err(error) => return Err(error),
     };
@@ -79,6 +86,22 @@ pub fn read_superblock(disk: &dyn Disk, findings: &mut Vec<Finding>) -> Result<O
         }
     }
     Ok(Some(superblock))
+}
+
+/// A superblock made of what the segments say, in place of one that `error` tells of.
+fn anew(
+    disk: &Arc<dyn Disk>,
+    error: Error,
+    findings: &mut Vec<Finding>,
+) -> Result<Option<Superblock>> {
+    let superblock = superblock_of_segments(disk)?;
+    if superblock.is_none() && error.kind() == ErrorKind::NotAStore {
+        return Err(error);
+    }
+    let cure = if superblock.is_some() { Cure::SuperblockAnew } else { Cure::Nothing };
+    let finding = Finding::of_error(FindingKind::Superblock, &error, cure);
+    findings.push(finding.path(STORE_PATH).offset(0));
+    Ok(superblock)
 }
 
 fn difference(stands: &[u8]) -> &'static str {

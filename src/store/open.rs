@@ -10,7 +10,7 @@ use crate::id::HashAlgorithm;
 use crate::index::Index;
 use crate::recover::{Source, Unproved, place_burial, prove, rebuild_private, rebuild_shared};
 use crate::run::{LOCKS_PATH, RUN_DIR, Run, RunBuilder, tag};
-use crate::segment::{Files, SEGMENTS_DIR};
+use crate::segment::{Files, SEGMENTS_DIR, segment_number};
 use crate::sync::epoch::pin;
 use crate::units::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use std::path::Path;
@@ -142,6 +142,14 @@ fn create(disk: &dyn Disk, options: &Options) -> Result<Superblock> {
     }
     for dir in [SEGMENTS_DIR, RUN_DIR, QUARANTINE_DIR] {
         disk.make_dir(dir)?;
+    }
+    if disk.list(SEGMENTS_DIR)?.iter().any(|name| segment_number(name).is_some()) {
+        // Of a store that somebody else has made meanwhile, or of one that has lost its superblock: under
+        // another uuid they would be nobody's.
+        return read_superblock(disk)?.ok_or_else(|| {
+            not_a_store("it holds segments, but no file STORE")
+                .advice("run `blobtool fsck --repair`: it makes it again of what the segments say")
+        });
     }
     let superblock = Superblock {
         hash: options.hash.unwrap_or(HashAlgorithm::Xxh3),

@@ -6,7 +6,7 @@ use super::rig::{
     bytes, campaign, in_memory, options, patch, random, refused, resize, say, seed, segment_files,
 };
 use super::tried::{check, check_clean, deep, repair, told};
-use drystone::{ErrorKind, FsckReport, HashAlgorithm, fsck};
+use drystone::{ErrorKind, FindingKind, FsckReport, HashAlgorithm, Store, fsck};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -126,6 +126,35 @@ fn both_copies_of_a_superblock_are_whole_afterwards() {
     }
     let saved = made.files.iter().find(|file| file.path == "STORE").expect("a superblock");
     assert!(fs::read(made.path().join("STORE")).expect("it") == saved.bytes);
+}
+
+/// What a store is stands in every segment of it.
+#[test]
+fn a_superblock_of_which_nothing_is_left_is_made_again() {
+    for algorithm in [HashAlgorithm::Xxh3, HashAlgorithm::Blake3] {
+        let losses: [fn(&Path); 4] = [
+            |file| fs::remove_file(file).expect("it"),
+            |file| fs::write(file, b"").expect("it"),
+            |file| fs::write(file, [0x5A; 8192]).expect("it"),
+            |file| [25, 4096 + 25].into_iter().for_each(|at| patch(file, at, b"??????")),
+        ];
+        for (at, lose) in losses.iter().enumerate() {
+            let made = Furnished::new(algorithm);
+            lose(&made.path().join("STORE"));
+            let when = format!("{algorithm}, loss {at}");
+            let found = check(&made.path(), &deep());
+            let damage = found.findings.iter().filter(|finding| finding.is_damage());
+            let kinds: Vec<_> = damage.map(|finding| finding.kind).collect();
+            assert_eq!(kinds, [FindingKind::Superblock], "{when}");
+            let error = Store::create(made.path()).expect_err("it is no place for a new store");
+            let advice = error.advice_text().expect("advice");
+            assert!(advice.contains("fsck --repair"), "{when}: {advice}");
+            let report = mend(&made, Hit::Bytes("", &(0..0)), &when).expect("a repair");
+            assert!(report.repair.expect("a repair").quarantined.is_empty(), "{when}");
+            let store = Store::open(made.path()).expect("a store");
+            assert_eq!(store.hash_algorithm(), algorithm, "{when}");
+        }
+    }
 }
 
 #[test]

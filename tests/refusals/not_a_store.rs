@@ -111,7 +111,7 @@ fn one_copy_of_the_superblock_is_enough_and_none_is_an_error() {
         }
     }
     COPIES.iter().for_each(|&at| rig::patch(&file, at as u64 + 20, b"?"));
-    all_refused(&path, ErrorKind::Damaged, &["both copies of the superblock", "backup"]);
+    all_refused(&path, ErrorKind::Damaged, &["both copies of the superblock", "fsck --repair"]);
     rig::patch(&file, 0, &whole);
     goes_on(open(&path, false).expect("restored"), ledger);
 }
