@@ -32,8 +32,3 @@ pub use seal::{Judge, confirm_sealed};
 pub use set::{Mapped, SegmentSet};
 pub use spare::Spare;
 pub use sync::{sync_data, sync_name};
-#[cfg(fuzzing)]
-pub use {
-    blocks::Blocks,
-    read::{end_of, read_footer, walk},
-};

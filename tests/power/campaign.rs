@@ -10,12 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// States of a run that is not told: some minutes.
-const STATES: u64 = 100_000;
+const STATES: u64 = 200_000;
 /// Where the histories of a run begin that is not told; a run is then the same as the last, and who changes
 /// something sees what that has done. `DRYSTONE_POWER_FROM` begins elsewhere.
 const FIRST_SEED: u64 = 1_000_000;
 /// States of one history.
 const STATES_OF_ONE: usize = 24;
+/// Histories at a time for each core.
+const THREADS_A_CORE: usize = 4;
 /// Power losses one upon the other.
 const LOSSES_MAX: u32 = 4;
 
@@ -102,7 +104,8 @@ fn nothing_durable_is_lost_whatever_the_medium_keeps_of_the_rest() {
     let first = single.or_else(|| number("DRYSTONE_POWER_FROM")).unwrap_or(FIRST_SEED);
     let next = AtomicU64::new(first);
     let failures = std::sync::Mutex::new(Vec::new());
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    // A recovery waits for the threads of its own most of the time.
+    let threads = THREADS_A_CORE * std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..if single.is_some() { 1 } else { threads } {
             scope.spawn(|| {
