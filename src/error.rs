@@ -48,6 +48,10 @@ pub enum ErrorKind {
     Forked,
     /// The time given ran out.
     TimedOut,
+    /// A value that is larger than the whole cache may be.
+    TooLarge,
+    /// An operation that would wait for itself.
+    Reentered,
     /// Any other error of the operating system.
     Io,
 }

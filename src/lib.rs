@@ -24,6 +24,7 @@ mod bug;
 mod step;
 
 mod blob;
+pub mod cache;
 mod clock;
 mod collect;
 mod compact;
@@ -89,6 +90,7 @@ pub use npy::ArrayHeader;
 pub use refs::{RefIter, Refs};
 pub use stat::{BlobStat, Stats};
 pub use store::{GetOptions, Options, PutOptions, ReadGuard, Store};
+pub use sync::racy::Racy;
 pub use units::human_bytes;
 pub use walk::Blobs;
 

@@ -56,9 +56,9 @@ impl Engine {
         }
         match body {
             Body::Fixed(bytes) => until_named(|| self.put_small(guard, bytes, naming, durability)),
-            Body::Racy(racy) => {
-                let mut copy = vec![0; racy.len()];
-                racy.copy_to(0, &mut copy);
+            Body::Racy(_) | Body::Headed(..) => {
+                let mut copy = vec![0; body.len()];
+                body.copy_to(0, &mut copy);
                 until_named(|| self.put_small(guard, &copy, naming, durability))
             }
         }

@@ -162,7 +162,7 @@ impl Refs {
         Ok((put.id, version.ok_or_else(declined)?))
     }
 
-    fn body_of(&self, key: &[u8], options: &SetOptions) -> RefBody {
+    pub(crate) fn body_of(&self, key: &[u8], options: &SetOptions) -> RefBody {
         RefBody {
             namespace: self.namespace.to_string(),
             key: key.to_vec(),

@@ -27,6 +27,9 @@ pub const LOCKS_PATH: &str = "locks";
 /// The directory of the runs in a store.
 pub const RUN_DIR: &str = "run";
 
+/// What the names of pages begin with.
+pub const PAGE: &str = "page-";
+
 /// Stands for the tag of a run in memory.
 pub const PRIVATE_TAG: &str = "private";
 
@@ -173,6 +176,30 @@ impl Run {
         Err(Error::new(ErrorKind::Damaged, "the run of the store was removed while it was in use")
             .path(&self.dir)
             .advice("close the store in all processes and open it again: the run is rebuilt, and nothing that was stored is lost"))
+    }
+
+    /// A page of shared words with this name, which lasts as long as the run. `first` gives its words if nobody
+    /// has made it yet; it appears complete. A run in this process's memory has pages of its own.
+    pub fn page(&self, name: &str, first: impl FnOnce() -> Result<Vec<u64>>) -> Result<Map> {
+        if !self.is_writable() {
+            let words = first()?;
+            let map = Map::anonymous(words.len() as u64 * 8)?;
+            words.iter().enumerate().for_each(|(at, &word)| map.store(at, word));
+            return Ok(map);
+        }
+        let path = format!("{}/{PAGE}{name}", self.dir);
+        if self.disk.open(&path, Access::Read)?.is_none() {
+            let words = first()?;
+            let file = self.disk.create(&self.dir)?;
+            file.reserve(0, words.len() as u64 * 8, Reserve::Backed)?;
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            file.write_at(&bytes, 0)?;
+            self.disk.link(&*file, &path)?;
+        }
+        let opened = self.disk.open(&path, Access::Write)?;
+        let gone = || Error::new(ErrorKind::Damaged, "a page of the run is gone").path(&path);
+        let file = opened.ok_or_else(|| gone().advice(REMOVE_RUN))?;
+        file.map(file.len()?, Access::Write)
     }
 
     /// Where the segment stands that the recovery has buried in, as long as it has no other name.

@@ -28,6 +28,8 @@ pub enum Body<'a> {
     Fixed(&'a [u8]),
     /// Bytes that others may write meanwhile.
     Racy(Racy<'a>),
+    /// A short header, in front of such bytes.
+    Headed(&'a [u8], Racy<'a>),
 }
 
 impl<'a> Body<'a> {
@@ -36,13 +38,34 @@ impl<'a> Body<'a> {
         match self {
             Self::Fixed(bytes) => bytes.len(),
             Self::Racy(racy) => racy.len(),
+            Self::Headed(header, racy) => header.len() + racy.len(),
         }
     }
 
     fn part(&self, range: std::ops::Range<usize>) -> Body<'a> {
-        match self {
+        match *self {
             Self::Fixed(bytes) => Self::Fixed(&bytes[range]),
             Self::Racy(racy) => Self::Racy(racy.part(range)),
+            Self::Headed(header, racy) => {
+                let head = header.len();
+                let behind = range.start.saturating_sub(head)..range.end.saturating_sub(head);
+                let header = &header[range.start.min(head)..range.end.min(head)];
+                Self::Headed(header, racy.part(behind))
+            }
+        }
+    }
+
+    /// Copies the bytes at `at` out.
+    pub fn copy_to(&self, at: usize, buffer: &mut [u8]) {
+        match self {
+            Self::Fixed(bytes) => buffer.copy_from_slice(&bytes[at..at + buffer.len()]),
+            Self::Racy(racy) => racy.copy_to(at, buffer),
+            Self::Headed(header, racy) => {
+                let of_header = header.len().saturating_sub(at).min(buffer.len());
+                let (front, behind) = buffer.split_at_mut(of_header);
+                front.copy_from_slice(&header[header.len().min(at)..][..of_header]);
+                racy.copy_to((at + of_header) - header.len().min(at + of_header), behind);
+            }
         }
     }
 
@@ -53,11 +76,12 @@ impl<'a> Body<'a> {
                 let mut offsets = (0..).step_by(PIECE_BYTES);
                 bytes.chunks(PIECE_BYTES).zip(&mut offsets).try_for_each(|(piece, at)| f(at, piece))
             }
-            Self::Racy(racy) => {
-                let mut copy = vec![0; PIECE_BYTES.min(racy.len())];
-                (0..racy.len()).step_by(PIECE_BYTES).try_for_each(|at| {
-                    let piece = &mut copy[..PIECE_BYTES.min(racy.len() - at)];
-                    racy.copy_to(at, piece);
+            Self::Racy(_) | Self::Headed(..) => {
+                let len = self.len();
+                let mut copy = vec![0; PIECE_BYTES.min(len)];
+                (0..len).step_by(PIECE_BYTES).try_for_each(|at| {
+                    let piece = &mut copy[..PIECE_BYTES.min(len - at)];
+                    self.copy_to(at, piece);
                     f(at, piece)
                 })
             }
@@ -89,7 +113,7 @@ pub fn write_body(
         (Body::Fixed(bytes), Some(pool)) if bytes.len() >= BESIDE_BYTES_MIN => {
             write_beside(file, offset, bytes, algorithm, pool)?
         }
-        (Body::Racy(_), Some(pool)) if count > 1 => pool.install(|| {
+        (Body::Racy(_) | Body::Headed(..), Some(pool)) if count > 1 => pool.install(|| {
             let one = |index| write_chunk(file, offset, body, algorithm, index);
             (0..count).into_par_iter().with_max_len(1).map(one).collect::<Result<_>>()
         })?,

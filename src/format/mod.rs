@@ -1,6 +1,7 @@
 //! What stands in the files, as pure functions of bytes (spec/FORMAT.md).
 #![forbid(unsafe_code)]
 
+pub mod cache;
 pub mod control;
 pub mod record;
 pub mod refs;

@@ -132,6 +132,44 @@ impl RefBody {
 
     /// The body in these bytes, or `None` if they are not one.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let view = RefView::of(bytes)?;
+        let flags = view.raw.flags.get();
+        Some(Self {
+            namespace: String::from_utf8(view.namespace.to_vec()).ok()?,
+            key: view.key.to_vec(),
+            blobs: view.blobs.iter().map(|blob| (blob.digest, blob.held.get())).collect(),
+            inline: (flags & FLAG_INLINE != 0).then(|| view.inline.to_vec()),
+            tags: decode_tags(view.tags)?,
+            metadata: view.metadata.to_vec(),
+            created_ns: view.raw.created_ns.get(),
+            expires_ns: view.raw.expires_ns.get(),
+            is_single: flags & FLAG_SINGLE != 0,
+        })
+    }
+}
+
+/// A ref's body, where it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct RefView<'a> {
+    /// The first 40 bytes.
+    pub raw: &'a RawRef,
+    /// The namespace.
+    pub namespace: &'a [u8],
+    /// The key.
+    pub key: &'a [u8],
+    /// The blobs named.
+    pub blobs: &'a [RawNamed],
+    /// The tags, each a byte of length and its text.
+    pub tags: &'a [u8],
+    /// User metadata.
+    pub metadata: &'a [u8],
+    /// The value; empty also where it is blobs.
+    pub inline: &'a [u8],
+}
+
+impl<'a> RefView<'a> {
+    /// The parts of the body in these bytes; `None` if they are not one.
+    pub fn of(bytes: &'a [u8]) -> Option<Self> {
         let (raw, rest) = RawRef::ref_from_prefix(bytes).ok()?;
         if raw.total_bytes()? != bytes.len() || raw.flags.get() & !(FLAG_INLINE | FLAG_SINGLE) != 0
         {
@@ -142,17 +180,18 @@ impl RefBody {
         let (blobs, rest) = rest.split_at_checked(raw.blob_count.get() as usize * 40)?;
         let (tags, rest) = rest.split_at_checked(raw.tags_len.get() as usize)?;
         let (metadata, inline) = rest.split_at_checked(raw.metadata_len.get() as usize)?;
-        let named = <[RawNamed]>::ref_from_bytes(blobs).ok()?;
-        Some(Self {
-            namespace: String::from_utf8(namespace.to_vec()).ok()?,
-            key: key.to_vec(),
-            blobs: named.iter().map(|blob| (blob.digest, blob.held.get())).collect(),
-            inline: (raw.flags.get() & FLAG_INLINE != 0).then(|| inline.to_vec()),
-            tags: decode_tags(tags)?,
-            metadata: metadata.to_vec(),
-            created_ns: raw.created_ns.get(),
-            expires_ns: raw.expires_ns.get(),
-            is_single: raw.flags.get() & FLAG_SINGLE != 0,
+        let blobs = <[RawNamed]>::ref_from_bytes(blobs).ok()?;
+        Some(Self { raw, namespace, key, blobs, tags, metadata, inline })
+    }
+
+    /// The tags as texts; one that is none ends them.
+    pub fn tags(&self) -> impl Iterator<Item = &'a str> {
+        let mut rest = self.tags;
+        std::iter::from_fn(move || {
+            let (&len, behind) = rest.split_first()?;
+            let (tag, behind) = behind.split_at_checked(usize::from(len))?;
+            rest = behind;
+            std::str::from_utf8(tag).ok()
         })
     }
 }

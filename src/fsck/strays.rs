@@ -5,8 +5,7 @@ use super::finding::{Finding, FindingKind};
 use super::quarantine::QUARANTINE_DIR;
 use super::site::{STORE_PATH, Site};
 use crate::error::Result;
-use crate::run::LOCKS_PATH;
-use crate::run::{RUN_DIR, Run};
+use crate::run::{LOCKS_PATH, PAGE, RUN_DIR, Run};
 use crate::segment::{SEGMENTS_DIR, segment_number};
 
 /// Files of this name in the directory of the segments are space that is held back.
@@ -63,7 +62,10 @@ fn stray_tables(site: &Site<'_>, run: Option<&Run>, dir: &str) -> Result<Vec<Fin
         let of = |generation: u32| format!("{generation:08x}.idx");
         // The next one is made before the root says so.
         let next = root.generation().wrapping_add(1);
-        name == "control" || name == of(root.generation()) || name == of(next)
+        name == "control"
+            || name.starts_with(PAGE)
+            || name == of(root.generation())
+            || name == of(next)
     };
     let strays: Vec<String> = list()?.into_iter().filter(|name| !is_named(name)).collect();
     if strays.is_empty() {

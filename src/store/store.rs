@@ -33,7 +33,7 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Store {
-    engine: Arc<Engine>,
+    pub(crate) engine: Arc<Engine>,
 }
 
 /// Opening.
@@ -112,6 +112,12 @@ impl Store {
         // SAFETY: the caller keeps the bytes readable, and `racy` does not outlive the call.
         let racy = unsafe { Racy::new(pointer, len) };
         self.put_body(Body::Racy(racy), options)
+    }
+
+    /// Puts in a short header and behind it bytes that other threads may be writing, as one blob; see
+    /// [`Racy`]. So an array is put without being copied together with its header first.
+    pub fn put_racy(&self, header: &[u8], bytes: Racy<'_>, options: &PutOptions) -> Result<BlobId> {
+        self.put_body(Body::Headed(header, bytes), options)
     }
 
     /// Puts many values in by few writes; their ids in order. Each is put or not by itself: an error

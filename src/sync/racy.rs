@@ -17,6 +17,12 @@ unsafe impl Send for Racy<'_> {}
 // SAFETY: reads by several threads at once make no claim about the contents either.
 unsafe impl Sync for Racy<'_> {}
 
+impl<'a> From<&'a [u8]> for Racy<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self { pointer: bytes.as_ptr(), len: bytes.len(), memory: PhantomData }
+    }
+}
+
 impl Racy<'_> {
     /// The `len` bytes at `pointer`.
     ///
@@ -29,6 +35,11 @@ impl Racy<'_> {
     /// Number of bytes.
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// A part of them.

@@ -1,0 +1,193 @@
+//! Limits hold at every moment, and what goes is what the policy says.
+#![forbid(unsafe_code)]
+
+use super::{store, text};
+use drystone::ErrorKind;
+use drystone::cache::{Cache, CacheOptions, EvictionPolicy};
+use std::collections::VecDeque;
+use std::path::Path;
+use std::thread;
+
+fn bounded(dir: &Path, options: CacheOptions) -> Cache {
+    Cache::on(&store(dir), &options).expect("a cache")
+}
+
+fn there(cache: &Cache, keys: std::ops::Range<u32>) -> Vec<u32> {
+    keys.filter(|at| cache.contains(format!("{at:04}")).unwrap()).collect()
+}
+
+#[test]
+fn a_value_that_is_too_large_is_refused_and_empties_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = bounded(dir.path(), CacheOptions::new().size_limit(1000));
+    cache.set("k", b"1").unwrap();
+    let error = cache.set("large", [0; 1000]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
+    assert!(error.to_string().contains("at most 1000"), "{error}");
+    assert_eq!((text(&cache, "k").as_deref(), cache.volume()), (Some("1"), (2, 1)));
+    cache.set("large", [0; 995]).unwrap();
+    assert_eq!(cache.volume(), (1000, 1), "the other one went");
+}
+
+#[test]
+fn without_a_policy_what_does_not_fit_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = CacheOptions::new().size_limit(100).policy(EvictionPolicy::None);
+    let cache = bounded(dir.path(), options);
+    for at in 0..10 {
+        cache.set(format!("{at:04}"), [7; 6]).unwrap();
+    }
+    assert_eq!(cache.set("0010", b"").unwrap_err().kind(), ErrorKind::NoSpace);
+    assert_eq!(cache.volume(), (100, 10));
+    cache.set("0003", [8; 6]).unwrap();
+    cache.delete("0004").unwrap();
+    cache.set("0010", [9; 6]).unwrap();
+    assert_eq!(cache.volume(), (100, 10));
+}
+
+#[test]
+fn the_limits_hold_whatever_many_set_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = CacheOptions::new().size_limit(20_000).item_limit(60);
+    let caches: Vec<Cache> = (0..4).map(|_| bounded(dir.path(), limits.clone())).collect();
+    thread::scope(|scope| {
+        for (thread, cache) in caches.iter().enumerate() {
+            scope.spawn(move || {
+                for at in 0..800_usize {
+                    let key = format!("{}", (at * 31 + thread * 7) % 200);
+                    cache.set(&key, vec![at as u8; (at * 37) % 900]).unwrap();
+                    if at % 5 == 0 {
+                        cache.delete(format!("{}", at % 200)).unwrap();
+                    }
+                }
+            });
+        }
+        scope.spawn(|| {
+            for _ in 0..3000 {
+                let mut sum = (0, 0);
+                let keys = caches[0].keys().unwrap();
+                for item in caches[0].get_many(&keys).unwrap().into_iter().flatten() {
+                    sum = (sum.0 + item.size, sum.1 + 1);
+                }
+                // Four that were read may have been replaced or evicted while they were added up.
+                assert!(sum.0 <= 20_000 + 4 * 900 && sum.1 <= 60 + 4, "{sum:?}");
+                if caches[0].stats().sets >= 3200 {
+                    break;
+                }
+            }
+        });
+    });
+    let (bytes, items) = caches[0].volume();
+    assert!(bytes <= 20_000 && items <= 60, "{bytes} bytes, {items} items");
+    let mut sum = (0, 0);
+    for key in caches[1].keys().unwrap() {
+        let item = caches[1].get(&key).unwrap().expect("nobody removes it now");
+        sum = (sum.0 + item.size, sum.1 + 1);
+    }
+    assert_eq!(sum, (bytes, items), "what is counted is what is there");
+}
+
+#[test]
+fn what_was_stored_first_goes_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = CacheOptions::new().item_limit(5).policy(EvictionPolicy::LeastRecentlyStored);
+    let cache = bounded(dir.path(), options);
+    for at in 0..12 {
+        cache.set(format!("{at:04}"), b"").unwrap();
+        cache.get("0000").unwrap();
+    }
+    assert_eq!(there(&cache, 0..12), [7, 8, 9, 10, 11]);
+    assert_eq!(cache.stats().evictions, 7);
+}
+
+#[test]
+fn what_was_used_longest_ago_goes_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = CacheOptions::new().item_limit(5).policy(EvictionPolicy::LeastRecentlyUsed);
+    let cache = bounded(dir.path(), options);
+    for at in 0..5 {
+        cache.set(format!("{at:04}"), b"").unwrap();
+    }
+    for at in [3, 1, 0, 4, 2] {
+        cache.get(format!("{at:04}")).unwrap().expect("it is there");
+    }
+    cache.set("0005", b"").unwrap();
+    cache.set("0006", b"").unwrap();
+    assert_eq!(there(&cache, 0..7), [0, 2, 4, 5, 6]);
+}
+
+#[test]
+fn what_was_used_least_often_goes_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = CacheOptions::new().item_limit(4).policy(EvictionPolicy::LeastFrequentlyUsed);
+    let cache = bounded(dir.path(), options);
+    for at in 0..4 {
+        cache.set(format!("{at:04}"), b"").unwrap();
+        for _ in 0..[5, 1, 3, 2][at as usize] {
+            cache.get(format!("{at:04}")).unwrap().expect("it is there");
+        }
+    }
+    cache.set("0004", b"").unwrap();
+    assert_eq!(there(&cache, 0..5), [0, 2, 3, 4]);
+}
+
+/// Hits of a policy over keys that are asked for as often as their rank says, with one-hit wonders between.
+fn hits(policy: EvictionPolicy, trace: &[u32]) -> usize {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = bounded(dir.path(), CacheOptions::new().item_limit(100).policy(policy));
+    let ask = |key: &u32| {
+        let key = key.to_le_bytes();
+        let is_hit = cache.get(key).unwrap().is_some();
+        if !is_hit {
+            cache.set(key, b"v").unwrap();
+        }
+        is_hit
+    };
+    trace.iter().filter(|key| ask(key)).count()
+}
+
+#[test]
+fn s3_fifo_keeps_what_is_asked_for_again() {
+    // Zipf by rank, from a fixed sequence; every second request is for a key that never comes again.
+    let (mut state, mut trace) = (88_172_645_463_325_252_u64, Vec::new());
+    for at in 0..8000_u32 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let rank = (1000_f64.powf((state >> 11) as f64 / (1_u64 << 53) as f64)) as u32;
+        trace.push(if at % 2 == 0 { rank } else { 100_000 + at });
+    }
+    let mut fifo = VecDeque::new();
+    let plain = trace.iter().filter(|key| {
+        let is_hit = fifo.contains(key);
+        if !is_hit {
+            fifo.push_back(*key);
+            fifo.drain(..fifo.len().saturating_sub(100));
+        }
+        is_hit
+    });
+    let plain = plain.count();
+    let stored = hits(EvictionPolicy::LeastRecentlyStored, &trace);
+    let s3 = hits(EvictionPolicy::S3Fifo, &trace);
+    let lru = hits(EvictionPolicy::LeastRecentlyUsed, &trace);
+    println!("hits of {}: FIFO {plain}, s3-fifo {s3}, lru {lru}", trace.len());
+    assert_eq!(stored, plain, "stored first is first in, first out");
+    assert!(s3 * 100 > plain * 130 && s3 * 100 > lru * 115, "{s3} beside {plain} and {lru}");
+}
+
+#[test]
+fn limits_that_are_lowered_hold_for_all_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) =
+        (bounded(dir.path(), CacheOptions::new()), bounded(dir.path(), CacheOptions::new()));
+    for at in 0..100 {
+        one.set(format!("{at:04}"), [0; 6]).unwrap();
+    }
+    two.change_settings(&CacheOptions::new().item_limit(10)).unwrap();
+    assert_eq!(two.cull().unwrap(), 90);
+    one.set("0100", b"").unwrap();
+    assert_eq!(one.len(), 10);
+    two.change_settings(&CacheOptions::new().item_limit(None)).unwrap();
+    one.set("0101", b"").unwrap();
+    assert_eq!(one.len(), 11);
+}
