@@ -3,6 +3,7 @@
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 use std::ffi::c_int;
 
 /// Bytes in the store, without a copy. `memoryview(blob)`, `bytes(blob)` and `numpy.frombuffer(blob)` see
@@ -21,6 +22,39 @@ impl Blob {
 impl Blob {
     fn __len__(&self) -> usize {
         self.0.len()
+    }
+
+    /// The id, as text.
+    #[getter]
+    fn id(&self) -> String {
+        self.0.id().to_string()
+    }
+
+    /// Number of bytes.
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.0.len()
+    }
+
+    fn __bytes__<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0)
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<Self>().is_ok_and(|other| other.get().0.id() == self.0.id())
+    }
+
+    fn __hash__(&self) -> u64 {
+        u64::from_le_bytes(*self.0.id().digest().first_chunk().unwrap_or(&[0; 8]))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<drystone.Blob {} of {} bytes>", self.0.id(), self.0.len())
+    }
+
+    /// Another process gets the bytes: it need not have the store.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
+        Ok((py.import("builtins")?.getattr("bytes")?, (PyBytes::new(py, &self.0),)))
     }
 
     /// SAFETY: Python calls this with a view to be filled, and releases the view before the blob.

@@ -51,18 +51,29 @@ const ROWS: &[Row] = &[
     (ErrorKind::SyncFailed, "SyncFailed", "OSError", "An fsync failed: try again."),
     (ErrorKind::Forked, "Forked", "RuntimeError", "Begun before a fork."),
     (ErrorKind::TimedOut, "TimedOut", "TimeoutError", "The time given ran out."),
+    (ErrorKind::TooLarge, "TooLarge", "ValueError", "A value larger than the whole cache may be."),
+    (ErrorKind::Reentered, "Reentered", "RuntimeError", "It would wait for itself."),
     (ErrorKind::Io, "IoError", "OSError", "Any other error of the operating system."),
 ];
 
-static TYPES: PyOnceLock<Vec<(ErrorKind, Py<PyType>)>> = PyOnceLock::new();
+/// Errors of this package alone: name, the built-in that it also is, what it says.
+const OWN: &[(&str, &str, &str)] = &[
+    ("UnsupportedType", "TypeError", "A value or key of a type that is not stored as it is."),
+    ("Unhashable", "TypeError", "An argument that cannot be told from others by its content."),
+    ("BadValue", "ValueError", "A stored value that cannot be decoded."),
+];
 
-fn make(py: Python<'_>, row: &Row) -> PyResult<Py<PyType>> {
-    let builtin = py.import("builtins")?.getattr(row.2)?;
+type Made<K> = Vec<(K, Py<PyType>)>;
+static TYPES: PyOnceLock<Made<ErrorKind>> = PyOnceLock::new();
+static OWN_TYPES: PyOnceLock<std::sync::Mutex<Made<&'static str>>> = PyOnceLock::new();
+
+fn make(py: Python<'_>, name: &str, builtin: &str, says: &str) -> PyResult<Py<PyType>> {
+    let builtin = py.import("builtins")?.getattr(builtin)?;
     let bases = PyTuple::new(py, [py.get_type::<Error>().into_any(), builtin])?;
     let names = PyDict::new(py);
     names.set_item("__module__", "drystone")?;
-    names.set_item("__doc__", row.3)?;
-    let made = py.get_type::<PyType>().call1((row.1, bases, names))?;
+    names.set_item("__doc__", says)?;
+    let made = py.get_type::<PyType>().call1((name, bases, names))?;
     Ok(made.cast_into::<PyType>()?.unbind())
 }
 
@@ -71,10 +82,15 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     module.add("Error", py.get_type::<Error>())?;
     let mut types = Vec::new();
-    for row in ROWS {
-        let made = make(py, row)?;
-        module.add(row.1, made.clone_ref(py))?;
-        types.push((row.0, made));
+    for &(kind, name, builtin, says) in ROWS {
+        let made = make(py, name, builtin, says)?;
+        module.add(name, made.clone_ref(py))?;
+        types.push((kind, made));
+    }
+    for &(name, builtin, says) in OWN {
+        let made = make(py, name, builtin, says)?;
+        module.add(name, made.clone_ref(py))?;
+        OWN_TYPES.get_or_init(py, Default::default).lock().expect("no panic").push((name, made));
     }
     // A second interpreter of the process would meet the first one's types: they are equal.
     let _ = TYPES.set(py, types);
@@ -89,5 +105,33 @@ pub fn raise(py: Python<'_>, error: &drystone::Error) -> PyErr {
     match found.into_iter().next() {
         Some((_, made)) => PyErr::from_type(made.bind(py).clone(), error.to_string()),
         None => Error::new_err(error.to_string()),
+    }
+}
+
+/// The result of the store's, with its error as an exception.
+pub fn checked<T>(py: Python<'_>, result: drystone::Result<T>) -> PyResult<T> {
+    result.map_err(|error| raise(py, &error))
+}
+
+/// One of this package's own errors.
+pub fn own(py: Python<'_>, name: &str, message: impl Into<String>) -> PyErr {
+    let message = message.into();
+    let types = OWN_TYPES.get(py).and_then(|types| types.lock().ok());
+    let found = types.and_then(|types| {
+        types.iter().find(|(it, _)| *it == name).map(|(_, made)| made.clone_ref(py))
+    });
+    match found {
+        Some(made) => PyErr::from_type(made.into_bound(py), message),
+        None => Error::new_err(message),
+    }
+}
+
+/// An argument that cannot be.
+pub fn invalid(py: Python<'_>, message: &str) -> PyErr {
+    let types = TYPES.get(py).into_iter().flatten();
+    let mut found = types.filter(|(kind, _)| *kind == ErrorKind::InvalidInput);
+    match found.next() {
+        Some((_, made)) => PyErr::from_type(made.bind(py).clone(), message.to_owned()),
+        None => Error::new_err(message.to_owned()),
     }
 }

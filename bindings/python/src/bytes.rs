@@ -1,0 +1,49 @@
+//! The bytes of Python objects, as the store takes them.
+
+use crate::errors::invalid;
+use drystone::Racy;
+use pyo3::buffer::PyUntypedBuffer;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+/// The memory of an object that has contiguous bytes, held for as long as this lives.
+pub struct Held {
+    buffer: PyUntypedBuffer,
+    len: usize,
+}
+
+// A `PyUntypedBuffer` may be read by any thread while it is held; it is released under the interpreter.
+
+impl Held {
+    /// Takes hold of the bytes of an object.
+    pub fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let buffer = PyUntypedBuffer::get(object)?;
+        if !buffer.is_c_contiguous() {
+            return Err(invalid(
+                object.py(),
+                "the bytes do not stand in a row: pass a contiguous copy, or put_array",
+            ));
+        }
+        let len = buffer.len_bytes();
+        Ok(Self { buffer, len })
+    }
+
+    /// Its bytes, which other threads of the program may be writing.
+    pub fn racy(&self) -> Racy<'_> {
+        if self.len == 0 {
+            return Racy::from(&[][..]);
+        }
+        // SAFETY: the buffer is held, so its memory stays mapped and readable for the lifetime.
+        unsafe { Racy::new(self.buffer.buf_ptr().cast(), self.len) }
+    }
+
+    /// Number of bytes.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+}
+
+/// Bytes of Python's own, from bytes.
+pub fn to_python<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyBytes> {
+    PyBytes::new(py, bytes)
+}
