@@ -16,8 +16,9 @@ use crate::units::{CHUNK_BYTES, KIB};
 use rayon::prelude::*;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// Bytes between hashing and writing.
-const PIECE_BYTES: usize = 256 * KIB as usize;
+/// Bytes between hashing and writing: the page cache keeps what came by one write in pages as large as that
+/// allows, and whoever maps it later takes as many fewer faults.
+const PIECE_BYTES: usize = 1024 * KIB as usize;
 /// From here on a body is hashed by other threads while this one writes it.
 const BESIDE_BYTES_MIN: usize = 256 * KIB as usize;
 

@@ -61,11 +61,32 @@ impl Racy<'_> {
     }
 }
 
+/// Copies by the processor's own instruction, of which the compiler knows nothing but that it writes
+/// `buffer`: what lands there is some value for each byte, whatever a racing writer does.
+///
+/// # Safety
+/// `from` must be readable for `buffer.len()` bytes.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+unsafe fn copy_volatile(from: *const u8, buffer: &mut [u8]) {
+    // SAFETY: the source is readable by the contract, the target is a slice of that length, and the direction
+    // flag is clear, as the ABI wants it.
+    unsafe {
+        std::arch::asm!(
+            "rep movsb",
+            inout("rcx") buffer.len() => _,
+            inout("rdi") buffer.as_mut_ptr() => _,
+            inout("rsi") from => _,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
 /// Copies by volatile loads of machine words, which the compiler may neither invent nor repeat, so
 /// that what lands in `buffer` is one value per word whatever a racing writer does.
 ///
 /// # Safety
 /// `from` must be readable for `buffer.len()` bytes.
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
 unsafe fn copy_volatile(from: *const u8, buffer: &mut [u8]) {
     let mut words = buffer.chunks_exact_mut(8);
     let mut at = 0;

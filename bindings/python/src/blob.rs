@@ -53,7 +53,10 @@ impl Blob {
     }
 
     /// Another process gets the bytes: it need not have the store.
-    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
+    fn __reduce__<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
         Ok((py.import("builtins")?.getattr("bytes")?, (PyBytes::new(py, &self.0),)))
     }
 

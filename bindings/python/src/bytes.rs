@@ -4,7 +4,6 @@ use crate::errors::invalid;
 use drystone::Racy;
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 
 /// The memory of an object that has contiguous bytes, held for as long as this lives.
 pub struct Held {
@@ -41,9 +40,4 @@ impl Held {
     pub fn len(&self) -> usize {
         self.len
     }
-}
-
-/// Bytes of Python's own, from bytes.
-pub fn to_python<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyBytes> {
-    PyBytes::new(py, bytes)
 }

@@ -108,8 +108,7 @@ impl Refs {
         tags: Vec<String>,
         metadata: Vec<u8>,
     ) -> PyResult<u64> {
-        let (value, options) =
-            (value_of(py, value)?, Self::options(py, expire, tags, metadata)?);
+        let (value, options) = (value_of(py, value)?, Self::options(py, expire, tags, metadata)?);
         let set = py.detach(|| self.0.set_with(key, value, &options));
         Ok(checked(py, set)?.number())
     }

@@ -4,7 +4,9 @@ use crate::blob::Blob;
 use crate::bytes::Held;
 use crate::errors::{checked, invalid};
 use crate::refs::Refs;
-use drystone::{BlobId, CompactOptions, Durability, FsckOptions, HashAlgorithm, PutOptions, Verify};
+use drystone::{
+    BlobId, CompactOptions, Durability, FsckOptions, HashAlgorithm, PutOptions, Verify,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use std::path::PathBuf;
@@ -45,7 +47,13 @@ impl Store {
         store.clone().ok_or_else(|| invalid(py, "the store is closed"))
     }
 
-    fn put_held(&self, py: Python<'_>, header: &[u8], data: &Held, synced: Option<bool>) -> PyResult<String> {
+    fn put_held(
+        &self,
+        py: Python<'_>,
+        header: &[u8],
+        data: &Held,
+        synced: Option<bool>,
+    ) -> PyResult<String> {
         let store = self.open(py)?;
         let options = match synced {
             None => PutOptions::new(),
@@ -113,13 +121,23 @@ impl Store {
         slf
     }
 
-    fn __exit__(&self, _kind: &Bound<'_, PyAny>, _value: &Bound<'_, PyAny>, _trace: &Bound<'_, PyAny>) {
+    fn __exit__(
+        &self,
+        _kind: &Bound<'_, PyAny>,
+        _value: &Bound<'_, PyAny>,
+        _trace: &Bound<'_, PyAny>,
+    ) {
         self.close();
     }
 
     /// Stores the bytes of a buffer and pins them; the id.
     #[pyo3(signature = (data, *, synced=None))]
-    fn put(&self, py: Python<'_>, data: &Bound<'_, PyAny>, synced: Option<bool>) -> PyResult<String> {
+    fn put(
+        &self,
+        py: Python<'_>,
+        data: &Bound<'_, PyAny>,
+        synced: Option<bool>,
+    ) -> PyResult<String> {
         self.put_held(py, &[], &Held::new(data)?, synced)
     }
 
@@ -248,7 +266,8 @@ impl Store {
         }
         if let Some(seconds) = seconds {
             let time = Duration::try_from_secs_f64(seconds);
-            options = options.budget_time(time.map_err(|_| invalid(py, "seconds is a positive number"))?);
+            options =
+                options.budget_time(time.map_err(|_| invalid(py, "seconds is a positive number"))?);
         }
         let done = py.detach(|| store.compact(&options));
         let done = checked(py, done)?;

@@ -1,0 +1,555 @@
+"""The cache: what DiskCache's `Cache` offers, on a store that all processes of a node share without copies."""
+
+import contextlib
+import io
+import os
+import pathlib
+import threading
+import time
+import warnings
+from collections.abc import MutableMapping
+
+from drystone import _drystone
+from drystone.store import default_directory
+
+#: Stands for a value that is not there, as in DiskCache.
+ENOVAL = type("_NoValue", (), {"__repr__": lambda self: "ENOVAL", "__slots__": ()})()
+UNKNOWN = type("_Unknown", (), {"__repr__": lambda self: "UNKNOWN", "__slots__": ()})()
+
+DEFAULT_SIZE_LIMIT = 1 << 30
+DEFAULT_POLICY = "s3-fifo"
+#: Queues count from here, as in DiskCache.
+_QUEUE_START = 500_000_000_000_000
+_OWNERS = threading.local()
+
+
+def _owner():
+    """Who would wait for itself: an asyncio task, else a thread."""
+    try:
+        import asyncio
+
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    return (id(task) if task is not None else threading.get_ident()) & 0xFFFF_FFFF_FFFF_FFFF
+
+
+def _at(expire):
+    """Seconds from now as a time; None is never."""
+    return None if expire is None else time.time() + expire
+
+
+class Cache(_drystone.RawCache):
+    """Keys with values, bounded, shared by all processes of a node.
+
+    >>> cache = Cache(directory)
+    >>> cache["granite"] = {"kind": "igneous", "density": 2.7}
+    >>> cache["granite"]["kind"]
+    'igneous'
+
+    A `MutableMapping` whose methods are DiskCache's. Arrays of 64 KiB and more, however deep in a value, are read without a
+    copy, and stored once however many values hold them; they are read-only.
+
+    directory: made if there is none; without one a directory of this user on this node. size_limit: bytes of keys
+    and values, 1 GiB unless something else is said or was said before (None for no limit). eviction_policy: "s3-fifo",
+    "least-recently-stored", "least-recently-used", "least-frequently-used" or "none". pickle: whether values of other types
+    are pickled, which lets whoever writes the directory execute code here. Settings are kept in the store and hold for
+    all users of the cache. maintenance: seconds between runs of the thread that expires, culls and compacts; None for
+    none.
+    """
+
+    def __new__(
+        cls,
+        directory=None,
+        timeout=None,
+        disk=None,
+        *,
+        name="default",
+        size_limit=UNKNOWN,
+        item_limit=UNKNOWN,
+        eviction_policy=None,
+        statistics=None,
+        pickle=False,
+        maintenance=60.0,
+        **unknown,
+    ):
+        if disk is not None:
+            raise TypeError("values are stored by the typed codec of drystone: there is no `disk`; see pickle=True")
+        for setting in unknown:
+            if setting not in _IGNORED:
+                raise _drystone.InvalidInput(f"there is no setting {setting!r}; expected one of {sorted(_SETTINGS)}")
+        directory = default_directory("cache") if directory is None else pathlib.Path(directory).expanduser()
+        self = super().__new__(
+            cls,
+            os.fspath(directory),
+            name=name,
+            size_limit=None if size_limit is UNKNOWN else -1 if size_limit is None else size_limit,
+            item_limit=None if item_limit is UNKNOWN else -1 if item_limit is None else item_limit,
+            eviction_policy=eviction_policy,
+            statistics=statistics,
+            pickle=pickle,
+            maintenance=maintenance,
+        )
+        self._directory = os.fspath(directory)
+        self._said = {"name": name, "pickle": pickle, "maintenance": maintenance}
+        self._timeout = timeout
+        if self._is_new and size_limit is UNKNOWN and eviction_policy != "none":
+            self._change_settings(size_limit=DEFAULT_SIZE_LIMIT)
+        return self
+
+    # Opening and closing
+
+    @property
+    def directory(self):
+        """Where it is."""
+        return self._directory
+
+    @property
+    def timeout(self):
+        """Kept for DiskCache's users; nothing here waits for a lock."""
+        return self._timeout
+
+    def __reduce__(self):
+        return type(self)._reopen, (self._directory, self._said)
+
+    @classmethod
+    def _reopen(cls, directory, said):
+        return cls(directory, **said)
+
+    def close(self):
+        """Does nothing that must be done: what was read stays valid, and the next call works."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def __repr__(self):
+        return f"drystone.Cache({self._directory!r})"
+
+    # One key
+
+    def set(self, key, value, expire=None, read=False, tag=None, retry=False):
+        """Sets the value of a key. expire: seconds until it is absent. read: value is a file, of which the bytes are
+        read. tag: a text or number, or a tuple of several. True."""
+        if read:
+            value = value.read()
+        return self._set(key, value, None if expire is None else time.time() + expire, tag)
+
+    def __setitem__(self, key, value):
+        self._set(key, value)
+
+    def get(self, key, default=None, read=False, expire_time=False, tag=False, retry=False):
+        """The value of a key, or default. read: as a file, which for bytes is read without a copy. expire_time, tag: in a
+        tuple with the time (seconds since 1970) at which it expires, and its tag."""
+        if not (read or expire_time or tag):
+            return self._get(key, default)
+        all_ = self._get_all(key, False)
+        if all_ is None:
+            all_ = (default, None, None)
+        elif read:
+            all_ = (self.read(key), *all_[1:])
+        told = (all_[0],) + (all_[1:2] if expire_time else ()) + (all_[2:3] if tag else ())
+        return told if len(told) > 1 else told[0]
+
+    def __getitem__(self, key):
+        value = self._get(key, ENOVAL)
+        if value is ENOVAL:
+            raise KeyError(key)
+        return value
+
+    def read(self, key, retry=False):
+        """The bytes of a value as a file; KeyError if it has none."""
+        data = self._read(key)
+        if data is None:
+            raise KeyError(key)
+        if not isinstance(data, (bytes, bytearray, _drystone.Blob)):
+            raise _drystone.UnsupportedType(f"the value is no bytes but a {type(data).__name__}: get it instead")
+        return _Reader(data)
+
+    def add(self, key, value, expire=None, read=False, tag=None, retry=False):
+        """Sets a key only if it has no value; whether it was set. Of several that add at a time one does."""
+        if read:
+            value = value.read()
+        return self._set(key, value, _at(expire), tag, True)
+
+    def touch(self, key, expire=None, retry=False):
+        """Gives a key another expiry; False if it has no value."""
+        return self._touch(key, _at(expire))
+
+    def pop(self, key, default=None, expire_time=False, tag=False, retry=False):
+        """Removes a key; what its value was, or default."""
+        all_ = self._pop(key) or (default, None, None)
+        told = (all_[0],) + (all_[1:2] if expire_time else ()) + (all_[2:3] if tag else ())
+        return told if len(told) > 1 else told[0]
+
+    def delete(self, key, retry=False):
+        """Removes a key; False if it had no value."""
+        return self._delete(key)
+
+    def __delitem__(self, key, retry=False):
+        if not self._delete(key):
+            raise KeyError(key)
+        return True
+
+    def incr(self, key, delta=1, default=0, retry=False):
+        """Adds to a whole number of 64 bits, in one step; KeyError if it has no value and default is None."""
+        return self._incr(key, delta, default)
+
+    def decr(self, key, delta=1, default=0, retry=False):
+        """Subtracts from a whole number of 64 bits."""
+        return self._incr(key, -delta, default)
+
+    # Many keys
+
+    def get_many(self, keys, default=None):
+        """The values of many keys, in order."""
+        return [self._get(key, default) for key in keys]
+
+    def set_many(self, pairs, expire=None, tag=None):
+        """Sets many keys: a mapping, or pairs. Each is set by itself."""
+        at = _at(expire)
+        for key, value in pairs.items() if hasattr(pairs, "items") else pairs:
+            self._set(key, value, at, tag)
+
+    def delete_many(self, keys):
+        """Removes many keys; how many had a value."""
+        return sum(self._delete(key) for key in keys)
+
+    def __iter__(self):
+        """The keys in the order in which they came."""
+        return iter(self._keys("insertion"))
+
+    def __reversed__(self):
+        return reversed(self._keys("insertion"))
+
+    def iterkeys(self, reverse=False):
+        """The keys sorted: numbers, then texts, then bytes, then the others. One pass over the index, and a sort."""
+        return iter(sorted(self._keys("any"), key=_rank, reverse=reverse))
+
+    def peekitem(self, last=True, expire_time=False, tag=False, retry=False):
+        """The key that came last (or first) and its value; KeyError if the cache is empty. One pass over the index."""
+        while True:
+            end = self._end(last)
+            if end is None:
+                raise KeyError("dictionary is empty")
+            all_ = self._get_all(end[0], False)
+            if all_ is None:
+                continue
+            pair = (end[0], all_[0])
+            told = (pair,) + (all_[1:2] if expire_time else ()) + (all_[2:3] if tag else ())
+            return told if len(told) > 1 else pair
+
+    def keys(self):
+        return _mapping_keys(self)
+
+    def items(self):
+        return _mapping_items(self)
+
+    def values(self):
+        return _mapping_values(self)
+
+    def popitem(self):
+        """Removes and returns the pair that came last; KeyError if the cache is empty."""
+        while True:
+            end = self._end(True)
+            if end is None:
+                raise KeyError("popitem(): the cache is empty")
+            all_ = self._pop(end[0])
+            if all_ is not None:
+                return end[0], all_[0]
+
+    def setdefault(self, key, default=None):
+        """The value of a key, which is set to default if it has none."""
+        while True:
+            value = self._get(key, ENOVAL)
+            if value is not ENOVAL:
+                return value
+            self.add(key, default)
+
+    def update(self, other=(), /, **pairs):
+        """Sets many keys."""
+        self.set_many(other)
+        self.set_many(pairs)
+
+    def __eq__(self, other):
+        return self is other
+
+    def __ne__(self, other):
+        return self is not other
+
+    __hash__ = object.__hash__
+
+    # All of it
+
+    def expire(self, now=None, retry=False):
+        """Removes what has expired or was cleared; how many."""
+        return self._expire()
+
+    def evict(self, tag, retry=False):
+        """Removes what carries a tag, in constant time. None: how many is not counted."""
+        self._evict(tag)
+
+    def cull(self, retry=False):
+        """Removes what has expired, and evicts what is above the limits; how many."""
+        return self._cull()
+
+    def clear(self, retry=False):
+        """Removes everything, in constant time; how many there were."""
+        count = len(self)
+        self._clear()
+        return count
+
+    def stats(self, enable=None, reset=False):
+        """Hits and misses. enable: whether they are counted from now on. reset: sets them to zero."""
+        stats = self._stats()
+        if reset:
+            self._reset_stats()
+        if enable is not None:
+            self._change_settings(statistics=bool(enable))
+        return stats["hits"], stats["misses"]
+
+    def info(self):
+        """All counts: hits, misses, sets, evictions, expirations, bytes, items."""
+        return dict(self._stats())
+
+    def check(self, fix=False, retry=False):
+        """Checks the whole store beside its users; a list of warnings, empty if all is well."""
+        found = self._store().fsck(deep=True)
+        return [warnings.WarningMessage(text, UserWarning, self._directory, 0) for text in found["damage"]]
+
+    def reset(self, key, value=ENOVAL, update=True):
+        """A setting; with a value, it is changed for all users of the cache."""
+        if key not in _SETTINGS:
+            raise _drystone.InvalidInput(f"there is no setting {key!r}; expected one of {sorted(_SETTINGS)}")
+        if value is not ENOVAL:
+            limit = key in ("size_limit", "item_limit")
+            self._change_settings(**{key: -1 if limit and value is None else value})
+        return self._settings()[key]
+
+    @property
+    def size_limit(self):
+        """Bytes of keys and values at most, or None."""
+        return self._settings()["size_limit"]
+
+    @property
+    def item_limit(self):
+        """Entries at most, or None."""
+        return self._settings()["item_limit"]
+
+    @property
+    def eviction_policy(self):
+        """What goes first when it is full."""
+        return self._settings()["eviction_policy"]
+
+    @property
+    def statistics(self):
+        """Whether hits and misses are counted."""
+        return self._settings()["statistics"]
+
+    @contextlib.contextmanager
+    def transact(self, retry=False):
+        """Excludes other transactions of this cache, by any process; it can be nested. Single operations are atomic by
+        themselves and are neither held up nor undone by it."""
+        depth = getattr(_OWNERS, "depth", {})
+        _OWNERS.depth = depth
+        mine = (self._directory, self._said["name"], os.getpid())
+        if depth.get(mine):
+            depth[mine] += 1
+            try:
+                yield
+            finally:
+                depth[mine] -= 1
+            return
+        claim = self._wait_for(("drystone", "transaction"))
+        depth[mine] = 1
+        try:
+            yield
+        finally:
+            depth[mine] = 0
+            claim.release()
+
+    def _wait_for(self, key):
+        while True:
+            ticket = self._change_ticket()
+            claim = self._claim(key, _owner())
+            if claim is not None:
+                return claim
+            self._await_change(ticket, 0.05)
+
+    # Queues
+
+    def push(self, value, prefix=None, side="back", expire=None, read=False, tag=None, retry=False):
+        """Puts a value at the end of the queue of a prefix; its key."""
+        if side not in ("back", "front"):
+            raise ValueError("side is 'back' or 'front'")
+        if read:
+            value = value.read()
+        while True:
+            first, last = self._queue_ends(prefix)
+            if first is None:
+                number = _QUEUE_START
+            else:
+                number = last + 1 if side == "back" else first - 1
+            key = _queue_key(prefix, number)
+            if self._set(key, value, _at(expire), tag, True):
+                return key
+
+    def pull(self, prefix=None, default=(None, None), side="front", expire_time=False, tag=False, retry=False):
+        """Removes the key and the value at the other end of a queue; default if it is empty."""
+        return self._take(prefix, default, side, expire_time, tag, self._pop)
+
+    def peek(self, prefix=None, default=(None, None), side="front", expire_time=False, tag=False, retry=False):
+        """The key and the value at an end of a queue; default if it is empty."""
+        return self._take(prefix, default, side, expire_time, tag, lambda key: self._get_all(key, False))
+
+    def _take(self, prefix, default, side, expire_time, tag, how):
+        if side not in ("back", "front"):
+            raise ValueError("side is 'back' or 'front'")
+        while True:
+            first, last = self._queue_ends(prefix)
+            if first is None:
+                all_, key = None, None
+            else:
+                key = _queue_key(prefix, first if side == "front" else last)
+                all_ = how(key)
+                if all_ is None:
+                    continue
+            pair = default if all_ is None else (key, all_[0])
+            rest = (None, None) if all_ is None else all_[1:]
+            told = (pair,) + (rest[:1] if expire_time else ()) + (rest[1:] if tag else ())
+            return told if len(told) > 1 else pair
+
+    def _queue_ends(self, prefix):
+        """The lowest and the highest number of a queue: one pass over the index."""
+        numbers = [number for number in (_queue_number(prefix, key) for key in self._keys("any")) if number is not None]
+        return (min(numbers), max(numbers)) if numbers else (None, None)
+
+    # Functions
+
+    def memoize(self, name=None, typed=False, expire=None, tag=None, ignore=(), **options):
+        """A decorator that keeps a function's results: of all processes one computes, the others wait for it.
+
+        >>> @cache.memoize()
+        ... def area(width, height=1):
+        ...     return width * height
+        >>> area(2) == area(width=2, height=1)
+        True
+
+        Functions and coroutine functions; results by the values of the arguments, with defaults filled in; see
+        `drystone.hashing` for what is equal. name: instead of module and name of the function. typed: 1 and 1.0 differ.
+        ignore: names (or places) of parameters that do not matter. version: when the function is another one; its code
+        says so otherwise. wait: seconds after which others that compute are not waited for. stale_while_revalidate:
+        seconds after expiry in which the old result is returned while one computes anew. progress: called with a dict once a
+        second while computing or waiting takes longer than one; or "tqdm".
+        """
+        from drystone.memoize import decorator
+
+        return decorator(self, name, typed=typed, expire=expire, tag=tag, ignore=ignore, **options)
+
+    def report(self):
+        """A table of what the cache holds and does; a notebook shows it as one."""
+        from drystone.report import Report
+
+        return Report(self)
+
+    def create_tag_index(self):
+        """Kept for DiskCache's users: evicting a tag takes constant time without one."""
+
+    def drop_tag_index(self):
+        """Kept for DiskCache's users."""
+
+    @property
+    def tag_index(self):
+        return 1
+
+    def _store(self):
+        from drystone.store import Store
+
+        return Store(self._directory)
+
+    def store(self):
+        """The store that the cache is in."""
+        return self._store()
+
+
+MutableMapping.register(Cache)
+
+_SETTINGS = {"size_limit", "item_limit", "eviction_policy", "statistics"}
+# DiskCache's settings of SQLite and of files, which say nothing here.
+_IGNORED = {
+    "cull_limit", "tag_index", "disk_min_file_size", "disk_pickle_protocol", "sqlite_auto_vacuum", "sqlite_cache_size",
+    "sqlite_journal_mode", "sqlite_mmap_size", "sqlite_synchronous", "shards",
+}  # fmt: skip
+
+
+def _mapping_keys(cache):
+    from collections.abc import KeysView
+
+    return KeysView(cache)
+
+
+def _mapping_items(cache):
+    from collections.abc import ItemsView
+
+    return ItemsView(cache)
+
+
+def _mapping_values(cache):
+    from collections.abc import ValuesView
+
+    return ValuesView(cache)
+
+
+def _rank(key):
+    """The order of SQLite: numbers, texts, bytes; then the others by their encoding."""
+    if isinstance(key, (int, float)):
+        return (1, key, "")
+    if isinstance(key, str):
+        return (2, 0, key)
+    if isinstance(key, bytes):
+        return (3, 0, key.decode("latin-1"))
+    return (4, 0, Cache._encode_key(key).decode("latin-1"))
+
+
+def _queue_key(prefix, number):
+    return number if prefix is None else f"{prefix}-{number:015d}"
+
+
+def _queue_number(prefix, key):
+    if prefix is None:
+        return key if type(key) is int and 0 < key < 999_999_999_999_999 else None
+    if type(key) is str and key.startswith(f"{prefix}-"):
+        digits = key[len(prefix) + 1 :]
+        if len(digits) == 15 and digits.isdigit():
+            return int(digits)
+    return None
+
+
+class _Reader(io.RawIOBase):
+    """A file over a buffer, which it does not copy."""
+
+    def __init__(self, data):
+        self._view = memoryview(data)
+        self._at = 0
+
+    def readable(self):
+        return True
+
+    def seekable(self):
+        return True
+
+    def readinto(self, buffer):
+        part = self._view[self._at : self._at + len(buffer)]
+        buffer[: len(part)] = part
+        self._at += len(part)
+        return len(part)
+
+    def seek(self, offset, whence=0):
+        start = (0, self._at, len(self._view))[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def tell(self):
+        return self._at

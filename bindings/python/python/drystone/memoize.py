@@ -1,0 +1,403 @@
+"""Functions whose results are kept: computed once, by one process, whatever it returns."""
+
+import asyncio
+import functools
+import inspect
+import os
+import threading
+import time
+
+from drystone._drystone import InvalidInput
+from drystone.cache import ENOVAL, Cache, _owner
+from drystone.hashing import canonical, code_digest, hash_buffer
+
+_SAID = "drystone.memoize"
+#: A longer key is hashed.
+_KEY_BYTES = 200
+#: So long a computation goes on, or is waited for, before anybody is told.
+_TELL_AFTER = 1.0
+
+
+def memoize(directory=None, /, **options):
+    """A decorator that keeps a function's results in the cache of a directory: see `Cache.memoize`.
+
+    >>> @memoize(directory)
+    ... def slow(x):
+    ...     return x ** 2
+    >>> slow(3)
+    9
+    """
+    said = {name: options.pop(name) for name in ("size_limit", "eviction_policy", "pickle") if name in options}
+    cache = directory if isinstance(directory, Cache) else Cache(directory, **said)
+    return decorator(cache, **options)
+
+
+def decorator(
+    cache,
+    name=None,
+    *,
+    typed=False,
+    expire=None,
+    tag=None,
+    ignore=(),
+    version=None,
+    wait=None,
+    stale_while_revalidate=None,
+    progress=None,
+):
+    """What `Cache.memoize` returns."""
+    if callable(name):
+        raise TypeError("memoize is called before it decorates: write @cache.memoize()")
+    ignore = {ignore} if isinstance(ignore, str) else set(ignore)
+
+    def decorate(function):
+        kind = AsyncMemoized if inspect.iscoroutinefunction(function) else Memoized
+        return kind(
+            cache, function, name, typed, expire, tag, ignore, version, wait, stale_while_revalidate, progress
+        )
+
+    return decorate
+
+
+class Memoized:
+    """A function whose results are kept. Called as the function is; `call` computes in any case."""
+
+    def __init__(
+        self, cache, function, name, typed, expire, tag, ignore, version, wait, stale, progress
+    ):
+        functools.update_wrapper(self, function)
+        self.cache = cache
+        self.function = function
+        self._signature = inspect.signature(function)
+        self._typed, self._expire, self._tag, self._ignore = typed, expire, tag, ignore
+        self._wait, self._stale, self._progress = wait, stale, progress
+        unknown = {it for it in ignore if isinstance(it, str)} - set(self._signature.parameters)
+        if unknown:
+            raise InvalidInput(f"ignore= names {sorted(unknown)}, which are no parameters of {function.__qualname__}")
+        self.name = name or f"{function.__module__}.{function.__qualname__}"
+        # Versions of a function live side by side: each has keys of its own.
+        self.version = canonical(version) if version is not None else code_digest(function)
+        self._hits = self._misses = 0
+        self._plain = all(
+            it.kind is it.POSITIONAL_OR_KEYWORD and it.default is it.empty for it in self._signature.parameters.values()
+        )
+
+    # Keys
+
+    def key(self, *args, **kwargs):
+        """The key in the cache under which the result for these arguments is kept."""
+        if self._plain and not kwargs and not self._ignore and len(args) == len(self._signature.parameters):
+            said = args
+        else:
+            said = self._bound(args, kwargs)
+        said = tuple([canonical(it, self._typed) for it in said])
+        key = (_SAID, self.name, self.version, said)
+        encoded = self.cache._encode_key(key)
+        if len(encoded) <= _KEY_BYTES:
+            return key
+        return (_SAID, self.name, self.version, hash_buffer(encoded))
+
+    def _bound(self, args, kwargs):
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        said = []
+        for at, (name, value) in enumerate(bound.arguments.items()):
+            if name in self._ignore or at in self._ignore:
+                continue
+            kind = self._signature.parameters[name].kind
+            if kind is inspect.Parameter.VAR_KEYWORD:
+                said.append({it: what for it, what in value.items() if it not in self._ignore})
+            else:
+                said.append(value)
+        # Where nothing is left out or defaulted, this is what the fast way makes of the arguments.
+        return said
+
+    # Calls
+
+    def __call__(self, *args, **kwargs):
+        key = self.key(*args, **kwargs)
+        value, is_fresh = self._look(key)
+        if value is not ENOVAL:
+            if not is_fresh:
+                self._revalidate(key, args, kwargs)
+            return value
+        return self._compute_once(key, args, kwargs)
+
+    def _look(self, key):
+        value = self.cache._get(key, ENOVAL)
+        if value is ENOVAL:
+            return ENOVAL, False
+        self._hits += 1
+        if self._stale is not None:
+            value, fresh_until = value
+            return value, fresh_until is None or time.time() < fresh_until
+        return value, True
+
+    def _keep(self, key, value):
+        expire = self._expire
+        if self._stale is not None:
+            value = (value, None if expire is None else time.time() + expire)
+            expire = None if expire is None else expire + self._stale
+        self.cache.set(key, value, expire=expire, tag=self._tag)
+
+    def _compute_once(self, key, args, kwargs):
+        start, told = time.monotonic(), _Told(self._progress, self.name)
+        while True:
+            ticket = self.cache._change_ticket()
+            claim = self.cache._claim(key, _owner())
+            if claim is not None:
+                break
+            waited = time.monotonic() - start
+            if self._wait is not None and waited >= self._wait:
+                # Whoever computes may be stopped: its right is not waited for any longer.
+                break
+            told.tell("waiting", waited)
+            self.cache._await_change(ticket, 0.05)
+            value, _ = self._look(key)
+            if value is not ENOVAL:
+                told.end()
+                return value
+        try:
+            # Who had the right before may have kept the value since it was looked for.
+            value, _ = self._look(key)
+            if value is ENOVAL:
+                value = self._compute(key, args, kwargs, told)
+            return value
+        finally:
+            told.end()
+            if claim is not None:
+                claim.release()
+
+    def _compute(self, key, args, kwargs, told):
+        self._misses += 1
+        with told.computing():
+            value = self.function(*args, **kwargs)
+        self._keep(key, value)
+        return value
+
+    def _revalidate(self, key, args, kwargs):
+        """Computes anew beside the caller, who has the old value, unless somebody does already."""
+        claim = self.cache._claim(key, _owner())
+        if claim is None:
+            return
+
+        def compute():
+            try:
+                self._misses += 1
+                self._keep(key, self.function(*args, **kwargs))
+            finally:
+                claim.release()
+
+        threading.Thread(target=compute, name="drystone-revalidate", daemon=True).start()
+
+    def call(self, *args, **kwargs):
+        """Computes, whatever is kept, and keeps nothing."""
+        return self.function(*args, **kwargs)
+
+    def refresh(self, *args, **kwargs):
+        """Computes, whatever is kept, and keeps the result."""
+        value = self.function(*args, **kwargs)
+        self._keep(self.key(*args, **kwargs), value)
+        return value
+
+    def invalidate(self, *args, **kwargs):
+        """Forgets the result for these arguments; False if there was none."""
+        return self.cache.delete(self.key(*args, **kwargs))
+
+    def contains(self, *args, **kwargs):
+        """Whether the result for these arguments is kept."""
+        return self.key(*args, **kwargs) in self.cache
+
+    def shelve(self, *args, **kwargs):
+        """A reference of a few bytes to the result, which any process of the node can open without a copy."""
+        key = self.key(*args, **kwargs)
+        if key not in self.cache:
+            self(*args, **kwargs)
+        return Shelved(self.cache, key, self._stale is not None)
+
+    def cache_info(self):
+        """Hits and misses of this process."""
+        return {"hits": self._hits, "misses": self._misses, "name": self.name}
+
+    def __get__(self, instance, owner=None):
+        if instance is None:
+            return self
+        return BoundMemoized(self, instance)
+
+    def __reduce__(self):
+        # As a function is: by its name.
+        return self.function.__qualname__
+
+    def __repr__(self):
+        return f"<memoized {self.name} in {self.cache!r}>"
+
+
+class AsyncMemoized(Memoized):
+    """A coroutine function whose results are kept."""
+
+    async def __call__(self, *args, **kwargs):
+        key = self.key(*args, **kwargs)
+        value, is_fresh = self._look(key)
+        if value is not ENOVAL:
+            if not is_fresh:
+                asyncio.get_running_loop().create_task(self._anew(key, args, kwargs))
+            return value
+        start, told = time.monotonic(), _Told(self._progress, self.name)
+        while True:
+            claim = self.cache._claim(key, _owner())
+            waited = time.monotonic() - start
+            if claim is not None or (self._wait is not None and waited >= self._wait):
+                break
+            told.tell("waiting", waited)
+            await asyncio.sleep(0.005)
+            value, _ = self._look(key)
+            if value is not ENOVAL:
+                told.end()
+                return value
+        try:
+            value, _ = self._look(key)
+            if value is ENOVAL:
+                self._misses += 1
+                with told.computing():
+                    value = await self.function(*args, **kwargs)
+                self._keep(key, value)
+            return value
+        finally:
+            told.end()
+            if claim is not None:
+                claim.release()
+
+    async def _anew(self, key, args, kwargs):
+        claim = self.cache._claim(key, _owner())
+        if claim is not None:
+            try:
+                self._misses += 1
+                self._keep(key, await self.function(*args, **kwargs))
+            finally:
+                claim.release()
+
+    async def refresh(self, *args, **kwargs):
+        value = await self.function(*args, **kwargs)
+        self._keep(self.key(*args, **kwargs), value)
+        return value
+
+    async def shelve(self, *args, **kwargs):
+        key = self.key(*args, **kwargs)
+        if key not in self.cache:
+            await self(*args, **kwargs)
+        return Shelved(self.cache, key, self._stale is not None)
+
+
+class BoundMemoized:
+    """A memoized method of one object: the object is its first argument."""
+
+    def __init__(self, memoized, instance):
+        self._memoized, self._instance = memoized, instance
+        functools.update_wrapper(self, memoized.function)
+
+    def __call__(self, *args, **kwargs):
+        return self._memoized(self._instance, *args, **kwargs)
+
+    def __getattr__(self, name):
+        method = getattr(self._memoized, name)
+        if name in ("call", "refresh", "invalidate", "key", "shelve", "contains"):
+            return functools.partial(method, self._instance)
+        return method
+
+
+class Shelved:
+    """A reference to a value in a cache."""
+
+    __slots__ = ("_dated", "_directory", "_key", "_said")
+
+    def __init__(self, cache, key, dated=False):
+        self._directory, self._said, self._key = cache.directory, dict(cache._said), key
+        self._dated = dated
+
+    def get(self, default=ENOVAL):
+        """The value: arrays are views of the store. KeyError if it is not kept any more and there is no default."""
+        value = _opened(self._directory, self._said)._get(self._key, ENOVAL)
+        if value is ENOVAL:
+            if default is ENOVAL:
+                raise KeyError(self._key)
+            return default
+        return value[0] if self._dated else value
+
+    def __getstate__(self):
+        return (self._directory, self._said, self._key, self._dated)
+
+    def __setstate__(self, state):
+        self._directory, self._said, self._key, self._dated = state
+
+    def __repr__(self):
+        return f"<drystone.Shelved {self._key!r} in {self._directory!r}>"
+
+
+@functools.lru_cache(maxsize=64)
+def _open(directory, name, pickle, process):
+    return Cache(directory, name=name, pickle=pickle, maintenance=None)
+
+
+def _opened(directory, said):
+    return _open(directory, said["name"], said["pickle"], os.getpid())
+
+
+class _Told:
+    """Says, every second, that something takes long."""
+
+    def __init__(self, progress, name):
+        self._name, self._bar, self._last = name, None, 0.0
+        self._progress = self._tqdm if progress == "tqdm" else progress
+        self._ended = None
+
+    def tell(self, what, seconds):
+        """`what` is "waiting" or "computing"."""
+        if self._progress is None or seconds < _TELL_AFTER or seconds - self._last < _TELL_AFTER:
+            return
+        self._last = seconds
+        self._progress({"function": self._name, "what": what, "seconds": seconds})
+
+    def computing(self):
+        return _Computing(self) if self._progress is not None else _NOTHING
+
+    def _tqdm(self, said):
+        import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm.tqdm(total=None, unit="s", leave=False)
+        self._bar.set_description(f"{said['what']} {said['function']}")
+        self._bar.update(said["seconds"] - self._bar.n)
+
+    def end(self):
+        if self._bar is not None:
+            self._bar.close()
+
+
+class _Nothing:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+
+_NOTHING = _Nothing()
+
+
+class _Computing:
+    def __init__(self, told):
+        self._told, self._ended = told, threading.Event()
+
+    def __enter__(self):
+        self._told._last = 0.0
+        self._thread = threading.Thread(target=self._run, name="drystone-progress", daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        start = time.monotonic()
+        while not self._ended.wait(_TELL_AFTER):
+            self._told.tell("computing", time.monotonic() - start)
+
+    def __exit__(self, *_):
+        self._ended.set()
+        self._thread.join()

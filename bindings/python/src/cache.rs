@@ -1,0 +1,441 @@
+//! What `drystone.Cache` is built on: the cache of the store, with Python values.
+
+use crate::codec::{self, Encoded, HeldPart};
+use crate::errors::{checked, invalid, own};
+use drystone::cache::{
+    Cache, CacheOptions, Claim, EvictionPolicy, Item, ItemOptions, NewValue, Part,
+};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The cache without the conveniences: keys and values are Python's.
+#[pyclass(module = "drystone", subclass, weakref, dict)]
+pub struct RawCache {
+    cache: Cache,
+    pickle: bool,
+    is_new: bool,
+}
+
+/// The right to compute a value, until it is released.
+#[pyclass(frozen, module = "drystone")]
+pub struct Flight(Mutex<Option<Claim>>);
+
+#[pymethods]
+impl Flight {
+    /// Gives the right back.
+    fn release(&self) {
+        if let Ok(mut claim) = self.0.lock() {
+            *claim = None;
+        }
+    }
+}
+
+/// Seconds since 1970 as a time.
+fn time_of(py: Python<'_>, seconds: f64) -> PyResult<SystemTime> {
+    let since = Duration::try_from_secs_f64(seconds.max(0.0));
+    let time = since.ok().and_then(|since| UNIX_EPOCH.checked_add(since));
+    time.ok_or_else(|| invalid(py, "the expiry is no time that can be told"))
+}
+
+fn seconds_of(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// Tags are texts in the store; any value of a key may be one.
+fn tag_of(tag: &Bound<'_, PyAny>) -> PyResult<String> {
+    let bytes = codec::encode_key(tag)?;
+    Ok(match tag.extract::<String>() {
+        Ok(text) => format!("s{text}"),
+        Err(_) => bytes.iter().fold("x".to_owned(), |hex, byte| format!("{hex}{byte:02x}")),
+    })
+}
+
+fn tag_back<'py>(py: Python<'py>, tag: &str) -> PyResult<Bound<'py, PyAny>> {
+    if let Some(text) = tag.strip_prefix('s') {
+        return Ok(text.into_pyobject(py)?.into_any());
+    }
+    let hex = tag.strip_prefix('x').unwrap_or_default().as_bytes();
+    let digit = |byte: u8| (byte as char).to_digit(16).unwrap_or(0) as u8;
+    let bytes: Vec<u8> =
+        hex.chunks(2).map(|two| digit(two[0]) << 4 | digit(two[two.len() - 1])).collect();
+    codec::decode(py, &bytes, &[], false)
+}
+
+impl RawCache {
+    fn options(
+        &self,
+        py: Python<'_>,
+        expire_time: Option<f64>,
+        tag: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<ItemOptions> {
+        let mut options = ItemOptions::new();
+        if let Some(seconds) = expire_time {
+            options = options.expires_at(time_of(py, seconds)?);
+        }
+        if let Some(tag) = tag {
+            if let Ok(tags) = tag.cast_exact::<PyTuple>() {
+                for tag in tags.iter() {
+                    options = options.tag(tag_of(&tag)?);
+                }
+            } else {
+                options = options.tag(tag_of(tag)?);
+            }
+        }
+        Ok(options)
+    }
+
+    /// Sets what was encoded; `add`: only where there is none.
+    fn set_encoded(
+        &self,
+        py: Python<'_>,
+        key: &[u8],
+        encoded: &Encoded,
+        options: &ItemOptions,
+        add: bool,
+    ) -> PyResult<bool> {
+        let parts: Vec<Part<'_>> = encoded.parts.iter().map(HeldPart::part).collect();
+        let value = NewValue { head: &encoded.head, parts: &parts };
+        let set = || match add {
+            true => self.cache.add(key, value, options),
+            false => self.cache.set_value(key, value, options).map(|_| true),
+        };
+        // A short call is over before another thread could use the interpreter.
+        let set = if parts.is_empty() { set() } else { py.detach(set) };
+        checked(py, set)
+    }
+
+    fn value_in<'py>(&self, py: Python<'py>, item: &Item) -> PyResult<Bound<'py, PyAny>> {
+        codec::decode(py, &item.head, &item.parts, self.pickle)
+    }
+
+    /// Value, expiry and tag.
+    fn told<'py>(&self, py: Python<'py>, item: &Item) -> PyResult<Bound<'py, PyTuple>> {
+        let value = self.value_in(py, item)?;
+        let expires = item.expires.map(seconds_of);
+        let tags: Vec<_> =
+            item.tags.iter().map(|tag| tag_back(py, tag)).collect::<PyResult<_>>()?;
+        let tag = match tags.len() {
+            0 => py.None().into_bound(py),
+            1 => tags[0].clone(),
+            _ => PyTuple::new(py, tags)?.into_any(),
+        };
+        PyTuple::new(py, [value, expires.into_pyobject(py)?.into_any(), tag])
+    }
+}
+
+#[pymethods]
+impl RawCache {
+    #[new]
+    #[pyo3(signature = (directory, *, name="default", size_limit=None, item_limit=None, eviction_policy=None,
+        statistics=None, pickle=false, maintenance=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        py: Python<'_>,
+        directory: PathBuf,
+        name: &str,
+        size_limit: Option<i64>,
+        item_limit: Option<i64>,
+        eviction_policy: Option<&str>,
+        statistics: Option<bool>,
+        pickle: bool,
+        maintenance: Option<f64>,
+    ) -> PyResult<Self> {
+        let mut options =
+            settings(py, size_limit, item_limit, eviction_policy, statistics)?.name(name);
+        if let Some(seconds) = maintenance {
+            options = options.maintenance(crate::refs::seconds(py, seconds)?);
+        }
+        let opened = py.detach(|| {
+            let store = drystone::Store::create(directory)?;
+            let is_new = store.refs(&format!("cache:{name}:set")).get("settings")?.is_none();
+            Ok((Cache::on(&store, &options)?, is_new))
+        });
+        let (cache, is_new) = checked(py, opened)?;
+        Ok(Self { cache, pickle, is_new })
+    }
+
+    /// Whether nobody had given it settings before.
+    #[getter]
+    fn _is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// The value of a key, or default.
+    #[pyo3(signature = (key, default=None))]
+    fn _get<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+        default: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let key = codec::encode_key(key)?;
+        let pickle = self.pickle;
+        let got = self.cache.get_with(&key, |head, parts| codec::decode(py, head, &parts, pickle));
+        match checked(py, got)? {
+            Some(value) => value.map(Some),
+            None => Ok(default),
+        }
+    }
+
+    /// Value, expiry and tag of a key, or None.
+    fn _get_all<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+        stale: bool,
+    ) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let key = codec::encode_key(key)?;
+        let item = if stale { self.cache.get_stale(&key) } else { self.cache.get(&key) };
+        checked(py, item)?.map(|item| self.told(py, &item)).transpose()
+    }
+
+    /// The parts of a value as buffers, or None.
+    fn _read<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let key = codec::encode_key(key)?;
+        let Some(item) = checked(py, self.cache.get(&key))? else { return Ok(None) };
+        match item.parts.first() {
+            Some(drystone::cache::CacheBytes::View(blob)) if item.parts.len() == 1 => {
+                Ok(Some(Bound::new(py, crate::blob::Blob::new(blob.clone()))?.into_any()))
+            }
+            _ => self.value_in(py, &item).map(Some),
+        }
+    }
+
+    #[pyo3(signature = (key, value, expire_time=None, tag=None, add=false))]
+    fn _set<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+        value: &Bound<'py, PyAny>,
+        expire_time: Option<f64>,
+        tag: Option<&Bound<'py, PyAny>>,
+        add: bool,
+    ) -> PyResult<bool> {
+        let key = codec::encode_key(key)?;
+        let encoded = codec::encode(value, self.pickle)?;
+        let options = self.options(py, expire_time, tag)?;
+        self.set_encoded(py, &key, &encoded, &options, add)
+    }
+
+    fn __contains__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let key = codec::encode_key(key)?;
+        checked(py, self.cache.contains(&key))
+    }
+
+    fn __len__(&self) -> usize {
+        self.cache.len() as usize
+    }
+
+    fn _delete(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let key = codec::encode_key(key)?;
+        checked(py, self.cache.delete(&key))
+    }
+
+    fn _pop<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let key = codec::encode_key(key)?;
+        checked(py, self.cache.pop(&key))?.map(|item| self.told(py, &item)).transpose()
+    }
+
+    #[pyo3(signature = (key, expire_time=None))]
+    fn _touch(
+        &self,
+        py: Python<'_>,
+        key: &Bound<'_, PyAny>,
+        expire_time: Option<f64>,
+    ) -> PyResult<bool> {
+        let key = codec::encode_key(key)?;
+        let expires = expire_time.map(|seconds| time_of(py, seconds)).transpose()?;
+        checked(py, self.cache.touch(&key, expires))
+    }
+
+    /// Adds to a whole number, in one step that nobody comes between; default None: a key that has no value is an
+    /// error.
+    fn _incr(
+        &self,
+        py: Python<'_>,
+        key: &Bound<'_, PyAny>,
+        delta: i64,
+        default: Option<i64>,
+    ) -> PyResult<i64> {
+        let bytes = codec::encode_key(key)?;
+        loop {
+            let old = checked(py, self.cache.get(&bytes))?;
+            let number = match &old {
+                Some(item) => self.value_in(py, item)?.extract::<i64>().map_err(|_| {
+                    own(py, "UnsupportedType", "the value is not a whole number of 64 bits")
+                })?,
+                None => default
+                    .ok_or_else(|| pyo3::exceptions::PyKeyError::new_err(key.clone().unbind()))?,
+            };
+            let sum = number
+                .checked_add(delta)
+                .ok_or_else(|| invalid(py, "the sum does not fit into 64 bits"))?;
+            let encoded = codec::encode(&sum.into_pyobject(py)?.into_any(), false)?;
+            let mut options = ItemOptions::new();
+            if let Some(item) = &old {
+                options = item
+                    .tags
+                    .iter()
+                    .cloned()
+                    .fold(options, ItemOptions::tag)
+                    .expires_at(item.expires);
+            }
+            let value = NewValue { head: &encoded.head, parts: &[] };
+            let expected = old.map(|item| item.version);
+            if checked(py, self.cache.compare_and_set(&bytes, expected, value, &options))?.is_some()
+            {
+                return Ok(sum);
+            }
+        }
+    }
+
+    /// All keys: "any", "insertion" or "sorted" by their encoding.
+    fn _keys<'py>(&self, py: Python<'py>, order: &str) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let keys = py.detach(|| match order {
+            "insertion" => self.cache.keys_by_insertion(),
+            _ => self.cache.keys(),
+        });
+        checked(py, keys)?.iter().map(|key| codec::decode(py, key, &[], false)).collect()
+    }
+
+    /// The first or last key by insertion, in a tuple; None if there is none.
+    fn _end<'py>(&self, py: Python<'py>, last: bool) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let key = checked(py, py.detach(|| self.cache.end_by_insertion(last)))?;
+        key.map(|key| PyTuple::new(py, [codec::decode(py, &key, &[], false)?])).transpose()
+    }
+
+    fn _clear(&self, py: Python<'_>) -> PyResult<()> {
+        checked(py, py.detach(|| self.cache.clear()))
+    }
+
+    fn _evict(&self, py: Python<'_>, tag: &Bound<'_, PyAny>) -> PyResult<()> {
+        let tag = tag_of(tag)?;
+        checked(py, py.detach(|| self.cache.evict(&tag)))
+    }
+
+    fn _expire(&self, py: Python<'_>) -> PyResult<u64> {
+        checked(py, py.detach(|| self.cache.expire()))
+    }
+
+    fn _cull(&self, py: Python<'_>) -> PyResult<u64> {
+        checked(py, py.detach(|| self.cache.cull()))
+    }
+
+    /// Bytes of keys and values.
+    fn volume(&self) -> u64 {
+        self.cache.volume().0
+    }
+
+    fn _stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let stats = self.cache.stats();
+        let told = PyDict::new(py);
+        told.set_item("hits", stats.hits)?;
+        told.set_item("misses", stats.misses)?;
+        told.set_item("sets", stats.sets)?;
+        told.set_item("evictions", stats.evictions)?;
+        told.set_item("expirations", stats.expirations)?;
+        told.set_item("bytes", stats.bytes)?;
+        told.set_item("items", stats.items)?;
+        Ok(told)
+    }
+
+    fn _reset_stats(&self) {
+        self.cache.reset_stats();
+    }
+
+    fn _settings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let settings = checked(py, self.cache.settings())?;
+        let told = PyDict::new(py);
+        told.set_item("size_limit", settings.size_limit)?;
+        told.set_item("item_limit", settings.item_limit)?;
+        told.set_item("eviction_policy", settings.policy.name())?;
+        told.set_item("statistics", settings.statistics)?;
+        Ok(told)
+    }
+
+    #[pyo3(signature = (*, size_limit=None, item_limit=None, eviction_policy=None, statistics=None))]
+    fn _change_settings(
+        &self,
+        py: Python<'_>,
+        size_limit: Option<i64>,
+        item_limit: Option<i64>,
+        eviction_policy: Option<&str>,
+        statistics: Option<bool>,
+    ) -> PyResult<()> {
+        let options = settings(py, size_limit, item_limit, eviction_policy, statistics)?;
+        checked(py, py.detach(|| self.cache.change_settings(&options))).map(drop)
+    }
+
+    /// Tries to be who computes the value of a key; None while somebody else is.
+    fn _claim(
+        &self,
+        py: Python<'_>,
+        key: &Bound<'_, PyAny>,
+        owner: u64,
+    ) -> PyResult<Option<Flight>> {
+        let key = codec::encode_key(key)?;
+        let claim = checked(py, self.cache.claim(&key, owner))?;
+        Ok(claim.map(|claim| Flight(Mutex::new(Some(claim)))))
+    }
+
+    fn _change_ticket(&self) -> u64 {
+        self.cache.change_ticket()
+    }
+
+    /// Sleeps until something has changed since the ticket, 50 ms at most.
+    fn _await_change(&self, py: Python<'_>, ticket: u64, seconds: f64) -> PyResult<()> {
+        let time = crate::refs::seconds(py, seconds.max(0.0))?;
+        py.detach(|| self.cache.await_change(ticket, time));
+        py.check_signals()
+    }
+
+    fn _sync(&self, py: Python<'_>) -> PyResult<()> {
+        checked(py, py.detach(|| self.cache.store().sync()))
+    }
+
+    /// The bytes under which a key is stored.
+    #[staticmethod]
+    fn _encode_key<'py>(py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &codec::encode_key(key)?))
+    }
+}
+
+/// Settings as Python says them: a limit of -1 is none.
+fn settings(
+    py: Python<'_>,
+    size_limit: Option<i64>,
+    item_limit: Option<i64>,
+    eviction_policy: Option<&str>,
+    statistics: Option<bool>,
+) -> PyResult<CacheOptions> {
+    let mut options = CacheOptions::new();
+    let limit = |limit: i64| match limit {
+        -1 => Ok(None),
+        0.. => Ok(Some(limit.cast_unsigned())),
+        _ => Err(invalid(py, "a limit is a number from 0 on, or None for none")),
+    };
+    if let Some(bytes) = size_limit {
+        options = options.size_limit(limit(bytes)?);
+    }
+    if let Some(items) = item_limit {
+        options = options.item_limit(limit(items)?);
+    }
+    if let Some(name) = eviction_policy {
+        options = options.policy(checked(py, name.parse::<EvictionPolicy>())?);
+    }
+    if let Some(yes) = statistics {
+        options = options.statistics(yes);
+    }
+    Ok(options)
+}

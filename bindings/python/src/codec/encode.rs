@@ -1,0 +1,275 @@
+//! Values to bytes.
+
+use super::tags::*;
+use crate::bytes::Held;
+use crate::errors::own;
+use drystone::cache::Part;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{
+    PyBool, PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet,
+    PyString, PyTuple,
+};
+
+/// A part, and whatever keeps its memory.
+pub enum HeldPart {
+    /// The structure, where it is long.
+    Structure(Vec<u8>),
+    /// A buffer behind a header (which may be empty).
+    Buffer(Vec<u8>, Held),
+}
+
+impl HeldPart {
+    /// As the cache takes it.
+    pub fn part(&self) -> Part<'_> {
+        match self {
+            Self::Structure(bytes) => Part::Bytes(bytes),
+            Self::Buffer(header, held) => Part::Headed(header, held.racy()),
+        }
+    }
+}
+
+/// A value, encoded.
+pub struct Encoded {
+    /// What stands in the entry.
+    pub head: Vec<u8>,
+    /// The parts.
+    pub parts: Vec<HeldPart>,
+}
+
+struct Encoder<'py> {
+    py: Python<'py>,
+    bytes: Vec<u8>,
+    parts: Vec<HeldPart>,
+    depth: usize,
+    pickle: bool,
+    is_key: bool,
+}
+
+/// Encodes a value.
+pub fn encode(value: &Bound<'_, PyAny>, pickle: bool) -> PyResult<Encoded> {
+    let mut encoder = Encoder::new(value.py(), pickle, false);
+    encoder.value(value)?;
+    let Encoder { bytes: head, mut parts, .. } = encoder;
+    if head.len() <= HEAD_BYTES_MAX {
+        return Ok(Encoded { head, parts });
+    }
+    parts.insert(0, HeldPart::Structure(head));
+    Ok(Encoded { head: vec![OUTSIDE], parts })
+}
+
+/// Encodes a key: equal keys give equal bytes, also `1`, `1.0` and `True`, which are one key of a dict.
+pub fn encode_key(value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+    let mut encoder = Encoder::new(value.py(), false, true);
+    encoder.value(value)?;
+    Ok(encoder.bytes)
+}
+
+impl<'py> Encoder<'py> {
+    fn new(py: Python<'py>, pickle: bool, is_key: bool) -> Self {
+        let mut bytes = Vec::with_capacity(128);
+        bytes.push(VERSION);
+        Self { py, bytes, parts: Vec::new(), depth: 0, pickle, is_key }
+    }
+
+    fn value(&mut self, value: &Bound<'py, PyAny>) -> PyResult<()> {
+        if let Ok(text) = value.cast_exact::<PyString>() {
+            return self.text(text);
+        }
+        if let Ok(bytes) = value.cast_exact::<PyBytes>() {
+            return self.data(BYTES, BYTES_PART, value, bytes.as_bytes());
+        }
+        if let Ok(number) = value.cast_exact::<PyInt>() {
+            return self.int(number);
+        }
+        if let Ok(number) = value.cast_exact::<PyFloat>() {
+            return self.float(number);
+        }
+        if value.is_none() {
+            self.bytes.push(NONE);
+            return Ok(());
+        }
+        if let Ok(truth) = value.cast_exact::<PyBool>() {
+            return match (self.is_key, truth.is_true()) {
+                (true, is_true) => self.word(INT, 2 * u64::from(is_true)),
+                (false, is_true) => {
+                    self.bytes.push(if is_true { TRUE } else { FALSE });
+                    Ok(())
+                }
+            };
+        }
+        self.container(value)
+    }
+
+    fn container(&mut self, value: &Bound<'py, PyAny>) -> PyResult<()> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            let message =
+                format!("containers in containers, more than {DEPTH_MAX} deep, or in themselves");
+            return Err(own(self.py, "UnsupportedType", message));
+        }
+        if let Ok(tuple) = value.cast_exact::<PyTuple>() {
+            self.word(TUPLE, tuple.len() as u64)?;
+            tuple.iter().try_for_each(|item| self.value(&item))?;
+        } else if let Ok(set) = value.cast_exact::<PyFrozenSet>() {
+            self.set(FROZENSET, set.len(), set.iter())?;
+        } else if let Ok(number) = value.cast_exact::<PyComplex>() {
+            self.bytes.push(COMPLEX);
+            let (real, imaginary) = (number.real() + 0.0, number.imag() + 0.0);
+            let (real, imaginary) =
+                if self.is_key { (real, imaginary) } else { (number.real(), number.imag()) };
+            self.bytes.extend_from_slice(&real.to_le_bytes());
+            self.bytes.extend_from_slice(&imaginary.to_le_bytes());
+        } else if self.is_key {
+            self.other(value)?;
+        } else if let Ok(list) = value.cast_exact::<PyList>() {
+            self.word(LIST, list.len() as u64)?;
+            list.iter().try_for_each(|item| self.value(&item))?;
+        } else if let Ok(dict) = value.cast_exact::<PyDict>() {
+            self.word(DICT, dict.len() as u64)?;
+            for (key, item) in dict.iter() {
+                self.value(&key)?;
+                self.value(&item)?;
+            }
+        } else if let Ok(set) = value.cast_exact::<PySet>() {
+            self.set(SET, set.len(), set.iter())?;
+        } else if let Ok(bytes) = value.cast_exact::<PyByteArray>() {
+            // Copied under the interpreter: it may be changed or resized by others.
+            let copy = bytes.to_vec();
+            let copy = PyBytes::new(self.py, &copy).into_any();
+            let held = copy.cast::<PyBytes>()?.clone();
+            self.data(BYTEARRAY, BYTEARRAY_PART, &copy, held.as_bytes())?;
+        } else {
+            self.other(value)?;
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+
+    /// The items of a set in the order of their bytes, so that equal sets are equal bytes.
+    fn set(
+        &mut self,
+        tag: u8,
+        len: usize,
+        items: impl Iterator<Item = Bound<'py, PyAny>>,
+    ) -> PyResult<()> {
+        self.word(tag, len as u64)?;
+        let start = self.bytes.len();
+        let mut encoded = Vec::with_capacity(len);
+        for item in items {
+            self.value(&item)?;
+            encoded.push(self.bytes.split_off(start));
+        }
+        encoded.sort_unstable();
+        encoded.iter().for_each(|item| self.bytes.extend_from_slice(item));
+        Ok(())
+    }
+
+    fn word(&mut self, tag: u8, word: u64) -> PyResult<()> {
+        self.bytes.push(tag);
+        self.varint(word);
+        Ok(())
+    }
+
+    fn varint(&mut self, mut word: u64) {
+        while word >= 0x80 {
+            self.bytes.push(word as u8 | 0x80);
+            word >>= 7;
+        }
+        self.bytes.push(word as u8);
+    }
+
+    fn int(&mut self, number: &Bound<'py, PyInt>) -> PyResult<()> {
+        if let Ok(small) = number.extract::<i64>() {
+            return self.word(INT, ((small << 1) ^ (small >> 63)) as u64);
+        }
+        let bits: usize = number.call_method0("bit_length")?.extract()?;
+        let len = bits / 8 + 1;
+        let options = PyDict::new(self.py);
+        options.set_item("signed", true)?;
+        let bytes = number.call_method("to_bytes", (len, "little"), Some(&options))?;
+        self.word(LONG, len as u64)?;
+        self.bytes.extend_from_slice(bytes.cast::<PyBytes>()?.as_bytes());
+        Ok(())
+    }
+
+    fn float(&mut self, number: &Bound<'py, PyFloat>) -> PyResult<()> {
+        let value = number.value();
+        if self.is_key && value.fract() == 0.0 {
+            // The same key as the whole number; -0.0 is 0.
+            return self.int(number.call_method0("__int__")?.cast::<PyInt>()?);
+        }
+        self.bytes.push(FLOAT);
+        self.bytes.extend_from_slice(&value.to_le_bytes());
+        Ok(())
+    }
+
+    fn text(&mut self, text: &Bound<'py, PyString>) -> PyResult<()> {
+        match text.to_cow() {
+            Ok(utf8) if utf8.len() < PART_BYTES_MIN || self.is_key => {
+                self.word(STR, utf8.len() as u64)?;
+                self.bytes.extend_from_slice(utf8.as_bytes());
+                Ok(())
+            }
+            Ok(utf8) => {
+                let bytes = PyBytes::new(self.py, utf8.as_bytes());
+                self.part(STR_PART, Vec::new(), bytes.as_any())
+            }
+            // Lone surrogates: Python's own way to write them.
+            Err(_) => {
+                let bytes = text.call_method1("encode", ("utf-8", "surrogatepass"))?;
+                self.named("surrogates", &bytes)
+            }
+        }
+    }
+
+    fn data(&mut self, tag: u8, part: u8, value: &Bound<'py, PyAny>, bytes: &[u8]) -> PyResult<()> {
+        if bytes.len() >= PART_BYTES_MIN && !self.is_key {
+            return self.part(part, Vec::new(), value);
+        }
+        self.word(tag, bytes.len() as u64)?;
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn part(&mut self, tag: u8, header: Vec<u8>, value: &Bound<'py, PyAny>) -> PyResult<()> {
+        self.word(tag, self.parts.len() as u64)?;
+        self.parts.push(HeldPart::Buffer(header, Held::new(value)?));
+        Ok(())
+    }
+
+    fn named(&mut self, name: &str, value: &Bound<'py, PyAny>) -> PyResult<()> {
+        self.word(OTHER, name.len() as u64)?;
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.value(value)
+    }
+
+    /// What `drystone._types.take_apart` makes of it: an array (header, buffer), a buffer, or a name and a value.
+    fn other(&mut self, value: &Bound<'py, PyAny>) -> PyResult<()> {
+        static TAKE_APART: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let take_apart = TAKE_APART.import(self.py, "drystone._types", "take_apart")?;
+        let apart = take_apart.call1((value, self.pickle, self.is_key))?;
+        let (what, first, second): (String, Bound<'py, PyAny>, Bound<'py, PyAny>) =
+            apart.extract()?;
+        match what.as_str() {
+            "array" => {
+                let (header, held) =
+                    (first.cast::<PyBytes>()?.as_bytes().to_vec(), Held::new(&second)?);
+                let len = header.len() + held.len();
+                if len >= PART_BYTES_MIN {
+                    self.word(ARRAY_PART, self.parts.len() as u64)?;
+                    self.parts.push(HeldPart::Buffer(header, held));
+                    return Ok(());
+                }
+                self.word(ARRAY, len as u64)?;
+                self.bytes.extend_from_slice(&header);
+                let start = self.bytes.len();
+                self.bytes.resize(start + held.len(), 0);
+                held.racy().copy_to(0, &mut self.bytes[start..]);
+                Ok(())
+            }
+            "buffer" => self.part(BUFFER_PART, Vec::new(), &second),
+            _ => self.named(first.cast::<PyString>()?.to_str()?, &second),
+        }
+    }
+}
