@@ -1,0 +1,25 @@
+"""What the tests share."""
+
+import pathlib
+import tempfile
+
+import pytest
+
+import drystone
+
+
+def _place():
+    shm = pathlib.Path("/dev/shm")
+    return shm if shm.is_dir() else None
+
+
+@pytest.fixture
+def directory():
+    """An empty directory, on shared memory where there is some."""
+    with tempfile.TemporaryDirectory(dir=_place()) as place:
+        yield pathlib.Path(place)
+
+
+@pytest.fixture
+def cache(directory):
+    return drystone.Cache(directory / "cache", maintenance=None)

@@ -1,0 +1,288 @@
+"""Memoized functions: computed once, told apart by what they are given and by what they do."""
+
+import asyncio
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import drystone
+from drystone import Cache, memoize
+
+
+def counted(cache, **options):
+    calls = []
+
+    @cache.memoize(**options)
+    def function(x, y=1, *rest, z=2, **more):
+        calls.append((x, y, z))
+        return x
+
+    return function, calls
+
+
+def test_arguments_are_bound_before_they_are_looked_up(cache):
+    function, calls = counted(cache)
+    for call in (lambda: function(1), lambda: function(x=1), lambda: function(1, 1), lambda: function(1, y=1, z=2)):
+        assert call() == 1
+    assert len(calls) == 1
+    function(1, 2), function(1, 1, 3), function(1, w=4), function(1, z=5)
+    assert len(calls) == 5
+    assert function.cache_info()["hits"] == 3 and function.cache_info()["misses"] == 5
+    with pytest.raises(TypeError):
+        function()
+
+
+def test_arrays_are_what_they_hold(cache):
+    function, calls = counted(cache)
+    array = np.arange(250_000, dtype="f8").reshape(500, 500)
+    np.testing.assert_array_equal(function(array), array)
+    for same in (array.copy(), np.asfortranarray(array), np.repeat(array, 2, axis=1)[:, ::2]):
+        function(same)
+    assert len(calls) == 1
+    for other in (array.T, array.astype("f4"), array.reshape(250, 1000), array + 1, {"a": array}, [array], (array,)):
+        function(other)
+    assert len(calls) == 8
+    assert not function(array).flags.owndata
+
+
+def test_types_matter_when_they_are_asked_for(cache):
+    loose, calls = counted(cache)
+    loose(1), loose(1.0), loose(True)
+    assert len(calls) == 1
+    strict, calls = counted(cache, typed=True, name="strict")
+    strict(1), strict(1.0), strict(True)
+    assert len(calls) == 3
+
+
+def test_ignored_parameters_do_not_matter(cache):
+    function, calls = counted(cache, ignore=("y",))
+    function(1, y=object()), function(1, y=2)
+    assert len(calls) == 1
+    with pytest.raises(ValueError):
+        counted(cache, ignore=("no_such",))
+
+
+def test_versions_live_side_by_side(cache):
+    def make(source):
+        space = {"__name__": "test"}
+        exec(f"def f(x):\n    {source}\n", space)
+        return cache.memoize(name="f")(space["f"])
+
+    one, two, again = make("return x + 1"), make("return x + 2"), make("\n    return x + 1")
+    assert (one(1), two(1), again(1)) == (2, 3, 2)
+    assert (one.cache_info()["misses"], two.cache_info()["misses"], again.cache_info()["misses"]) == (1, 1, 0)
+    assert one.key(1) == again.key(1) != two.key(1)
+    with pytest.raises(TypeError) as caught:
+        cache.memoize()(len)
+    assert isinstance(caught.value, drystone.Unhashable) and "version=" in str(caught.value)
+    assert cache.memoize(version=1)(len)([1, 2]) == 2
+
+
+def test_an_argument_without_content_is_refused_by_name(cache):
+    function, calls = counted(cache)
+    with pytest.raises(TypeError) as caught:
+        function(threading.Lock())
+    assert isinstance(caught.value, drystone.Unhashable) and "ignore=" in str(caught.value) and not calls
+
+
+def test_call_refresh_invalidate_and_none(cache):
+    calls = []
+
+    @cache.memoize()
+    def nothing(x):
+        calls.append(x)
+
+    assert nothing(1) is None and nothing(1) is None and len(calls) == 1
+    nothing.call(1), nothing.refresh(1)
+    assert len(calls) == 3 and nothing.contains(1)
+    assert nothing.invalidate(1) and not nothing.invalidate(1) and not nothing.contains(1)
+    nothing(1)
+    assert len(calls) == 4
+
+
+def test_methods(cache):
+    class Model:
+        def __init__(self, weight):
+            self.weight, self.calls = weight, 0
+
+        @cache.memoize(ignore=("self",))
+        def same(self, x):
+            self.calls += 1
+            return x
+
+        @cache.memoize()
+        def own(self, x):
+            return self.weight * x
+
+        def __reduce__(self):
+            return Model, (self.weight,)
+
+    one, two = Model(1), Model(2)
+    assert one.same(3) == two.same(3) == 3 and (one.calls, two.calls) == (1, 0)
+    assert two.same.invalidate(3) and two.same(3) == 3 and two.calls == 1
+    del Model.__reduce__
+    assert one.same.__name__ == "same"
+
+
+def test_coroutines(cache):
+    calls = []
+
+    @cache.memoize()
+    async def slow(x):
+        calls.append(x)
+        await asyncio.sleep(0.05)
+        return x * 2
+
+    async def main():
+        assert await asyncio.gather(*(slow(3) for _ in range(10))) == [6] * 10
+        return await slow(3)
+
+    assert asyncio.run(main()) == 6 and calls == [3]
+
+
+def test_threads_compute_once_and_an_error_is_not_kept(cache):
+    calls, start = [], threading.Barrier(6)
+
+    @cache.memoize()
+    def slow(x):
+        calls.append(x)
+        time.sleep(0.1)
+        if len(calls) == 1:
+            raise RuntimeError("no luck")
+        return x
+
+    def ask(results):
+        start.wait()
+        try:
+            results.append(slow(1))
+        except RuntimeError as error:
+            results.append(str(error))
+
+    results = []
+    threads = [threading.Thread(target=ask, args=(results,)) for _ in range(6)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert sorted(map(str, results)) == ["1"] * 5 + ["no luck"] and len(calls) == 2
+
+
+def test_asking_for_itself_is_an_error(cache):
+    @cache.memoize()
+    def itself(x):
+        return itself(x)
+
+    @cache.memoize()
+    def down(x):
+        return 0 if x == 0 else down(x - 1) + 1
+
+    with pytest.raises(drystone.Reentered):
+        itself(1)
+    assert down(20) == 20
+
+
+def _compute(directory, said, seconds):
+    cache = Cache(directory, maintenance=None)
+
+    @cache.memoize(name="shared", version=1)
+    def slow(x):
+        said.put(os.getpid())
+        time.sleep(seconds)
+        return np.full(10_000, x)
+
+    slow(7)
+
+
+def test_processes_compute_once_and_a_killed_one_is_followed_at_once(cache):
+    context = multiprocessing.get_context("spawn")
+    said = context.Queue()
+    first = context.Process(target=_compute, args=(cache.directory, said, 600))
+    first.start()
+    assert said.get(timeout=60) == first.pid
+    others = [context.Process(target=_compute, args=(cache.directory, said, 0.2)) for _ in range(3)]
+    [process.start() for process in others]
+    time.sleep(2)
+    assert said.empty(), "they wait for the first"
+    os.kill(first.pid, signal.SIGKILL)
+    start = time.time()
+    follower = said.get(timeout=60)
+    assert time.time() - start < 5 and follower in [process.pid for process in others]
+    [process.join(60) for process in others]
+    assert [process.exitcode for process in others] == [0, 0, 0] and said.empty()
+
+
+def test_who_waits_long_enough_computes_too(cache):
+    calls = []
+
+    @cache.memoize(wait=0.2)
+    def function(x):
+        calls.append(x)
+        return x
+
+    claim = cache._claim(function.key(1), 12345)
+    start = time.time()
+    assert function(1) == 1 and 0.2 <= time.time() - start < 10
+    claim.release()
+
+
+def test_old_results_serve_while_new_ones_are_computed(cache):
+    calls = []
+
+    @cache.memoize(expire=0.1, stale_while_revalidate=100)
+    def function(x):
+        calls.append(x)
+        return len(calls)
+
+    assert function(1) == 1 and function(1) == 1
+    time.sleep(0.15)
+    assert function(1) == 1, "the old one, at once"
+    end = time.time() + 10
+    while function(1) == 1 and time.time() < end:
+        time.sleep(0.01)
+    assert function(1) >= 2
+
+
+def test_a_shelved_result_is_a_few_bytes(cache):
+    @cache.memoize()
+    def big(n):
+        return np.arange(n)
+
+    shelved = big.shelve(300_000)
+    data = pickle.dumps(shelved)
+    assert len(data) < 500
+    found = pickle.loads(data).get()
+    np.testing.assert_array_equal(found, np.arange(300_000))
+    assert not found.flags.owndata
+    big.invalidate(300_000)
+    with pytest.raises(KeyError):
+        pickle.loads(data).get()
+    assert pickle.loads(data).get(None) is None
+
+
+def test_what_takes_long_says_so(cache):
+    told = []
+
+    @cache.memoize(progress=told.append)
+    def slow(x):
+        time.sleep(2.3)
+        return x
+
+    assert slow(1) == 1
+    assert [it["what"] for it in told] == ["computing"] * 2 and told[0]["function"].endswith("slow")
+    told.clear()
+    slow(1)
+    assert told == []
+
+
+def test_a_directory_serves(directory):
+    @memoize(directory / "c")
+    def function(x):
+        return x + 1
+
+    assert function(1) == 2 and function.cache_info()["misses"] == 1
+    with pytest.raises(TypeError):
+        Cache(directory / "c", maintenance=None).memoize(lambda x: x)
