@@ -27,14 +27,10 @@ pub struct Suite {
     run: fn(&Place) -> io::Result<Outcome>,
 }
 
-/// Suites that search at random for as long as they are given, and so may find today what is there since
-/// long: they are run by name, beside a change and not as its condition.
-const BY_NAME: [&str; 2] = ["fuzz", "sanitizers"];
-
 impl Suite {
     /// Whether a run that names no suites has this one.
     pub fn is_due(&self, is_quick: bool) -> bool {
-        (self.quick || !is_quick) && !BY_NAME.contains(&self.name)
+        !is_quick || self.quick
     }
 }
 

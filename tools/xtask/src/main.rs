@@ -34,7 +34,7 @@ The chores of Drystone, one word each.
     cargo xtask bench micro [ARGS]   single calls (arguments go to criterion)
     cargo xtask help                 print this
 
-Suites of `test`, in order (--quick runs those with a star; those in brackets run by name only):
+Suites of `test`, in order (--quick runs those with a star):
 ";
 
 const EPILOGUE: &str = "
@@ -86,9 +86,7 @@ fn help() -> ExitCode {
     print!("{HELP}");
     for suite in checks::SUITES {
         let mark = if suite.quick { "*" } else { " " };
-        let name =
-            if suite.is_due(false) { suite.name.into() } else { format!("[{}]", suite.name) };
-        println!("    {name:<12}{mark} {}", suite.what);
+        println!("    {:<12}{mark} {}", suite.name, suite.what);
     }
     print!("{EPILOGUE}");
     ExitCode::SUCCESS
