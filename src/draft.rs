@@ -16,6 +16,7 @@ use crate::put_large::{Layout, Written};
 use crate::refs::Refs;
 use crate::stream::{Body, Hashed, hash_in_place};
 use crate::sync::epoch::pin;
+use crate::sync::racy::Racy;
 use crate::units::MIB;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -72,6 +73,25 @@ pub struct CommitError {
     pub draft: Draft,
     /// Why it failed.
     pub error: Error,
+}
+
+/// The memory of a draft that was committed: this process's own.
+pub struct DraftMemory {
+    len: usize,
+    place: Place,
+}
+
+impl DraftMemory {
+    /// Its bytes, which others of this process may be writing.
+    pub fn racy(&self) -> Racy<'_> {
+        match &self.place {
+            Place::Heap(blocks) => Racy::from(&blocks.as_bytes()[..self.len]),
+            Place::Segment { map, written } => {
+                let bytes = map.racy(written.at.body, self.len as u64);
+                bytes.unwrap_or_else(|| Racy::from(&[][..]))
+            }
+        }
+    }
 }
 
 impl Draft {
@@ -179,22 +199,10 @@ impl Draft {
     /// # Errors
     /// Gives the draft back. `InvalidInput` if the refs are another store's.
     pub fn commit_as(self, refs: &Refs, key: impl AsRef<[u8]>) -> Result<BlobId, CommitError> {
-        let body = RefBody {
-            namespace: refs.namespace().into(),
-            key: key.as_ref().to_vec(),
-            created_ns: crate::clock::now_ns(),
-            is_single: true,
-            ..RefBody::default()
+        let body = match self.ref_body(refs, key.as_ref()) {
+            Ok(body) => body,
+            Err(error) => return Err(CommitError { draft: self, error }),
         };
-        let is_other = refs.engine.superblock.uuid != self.engine.superblock.uuid;
-        let checked = if is_other {
-            Err(Error::new(ErrorKind::InvalidInput, "the refs are those of another store"))
-        } else {
-            check_limits(&body, 1).and_then(|()| refs.refuse_pins("set"))
-        };
-        if let Err(error) = checked {
-            return Err(CommitError { draft: self, error });
-        }
         let engine = self.engine.clone();
         let naming = Naming::Ref(&body, Expect::Any);
         let id = if naming.record_bytes(1) <= REF_ROOM {
@@ -204,6 +212,83 @@ impl Draft {
         };
         engine.run.control.announce_change();
         Ok(id)
+    }
+
+    /// Publishes it, and keeps its memory for whoever still points into it: what is stored there from then on
+    /// is this process's own, and changes no blob. `named`: the ref to bind to it, instead of the pin.
+    ///
+    /// The memory comes back in any case; after an error it holds what is to be put.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = drystone::Store::create(dir.path().join("s"))?;
+    /// let mut draft = store.reserve(100_000)?;
+    /// draft.fill(7);
+    /// let (memory, id) = draft.commit_kept(None);
+    /// assert_eq!(memory.racy().len(), 100_000);
+    /// assert!(store.get(&id?)?.expect("it is there").iter().all(|&byte| byte == 7));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Draft::commit`] and [`Draft::commit_as`].
+    pub fn commit_kept(mut self, named: Option<(&Refs, &[u8])>) -> (DraftMemory, Result<BlobId>) {
+        let committed = self.try_commit_kept(named);
+        let place = std::mem::replace(&mut self.place, Place::Heap(Vec::new()));
+        (DraftMemory { len: self.len, place }, committed)
+    }
+
+    fn try_commit_kept(&mut self, named: Option<(&Refs, &[u8])>) -> Result<BlobId> {
+        let body = named.map(|(refs, key)| self.ref_body(refs, key)).transpose()?;
+        let naming = body.as_ref().map_or(Naming::Pin, |body| Naming::Ref(body, Expect::Any));
+        let guard = pin();
+        let engine = self.engine.clone();
+        engine.enter_writing(&guard)?;
+        self.refuse_child()?;
+        let durability = self.durability;
+        let (map, written) = match &mut self.place {
+            Place::Heap(blocks) => {
+                let bytes = Racy::from(&blocks.as_bytes()[..self.len]);
+                return Ok(engine.put(&guard, Body::Racy(bytes), &naming, durability)?.id);
+            }
+            Place::Segment { map, written } => (map, written),
+        };
+        let appender = written.appender.as_ref();
+        let file = appender.map(|appender| appender.file().clone());
+        let file = file.ok_or_else(|| Error::new(ErrorKind::InvalidInput, "it was committed"))?;
+        file.make_private(map)?;
+        let view = file.map(written.at.body + written.at.len, Access::Read)?;
+        // SAFETY: the file has no name, and the draft's own mapping does not reach it any more.
+        let bytes = unsafe { view.slice(written.at.body, written.at.len) }.unwrap_or_default();
+        written.hashed = hash_in_place(bytes, engine.superblock.hash, engine.pool(&guard));
+        let racy = Body::Racy(Racy::from(bytes));
+        let ref_bytes = naming.record_bytes(1);
+        let put = if ref_bytes <= REF_ROOM {
+            written.at.first = written.at.body - 64 - ref_bytes;
+            engine.commit(&guard, written, racy, &naming, durability)?
+        } else {
+            engine.put(&guard, racy, &naming, durability)?
+        };
+        if named.is_some() {
+            engine.run.control.announce_change();
+        }
+        Ok(put.id)
+    }
+
+    /// The body of a ref that is to name it.
+    fn ref_body(&self, refs: &Refs, key: &[u8]) -> Result<RefBody> {
+        let body = RefBody {
+            namespace: refs.namespace().into(),
+            key: key.to_vec(),
+            created_ns: crate::clock::now_ns(),
+            is_single: true,
+            ..RefBody::default()
+        };
+        if refs.engine.superblock.uuid != self.engine.superblock.uuid {
+            return Err(Error::new(ErrorKind::InvalidInput, "the refs are those of another store"));
+        }
+        check_limits(&body, 1).and_then(|()| refs.refuse_pins("set"))?;
+        Ok(body)
     }
 
     /// The ref is too long to stand before the blob in the draft's segment: the bytes are put as if

@@ -78,7 +78,7 @@ pub use step::{count_down, stop_counting};
 
 pub use blob::Blob;
 pub use compact::{CompactOptions, CompactProgress, CompactReport};
-pub use draft::{CommitError, Draft};
+pub use draft::{CommitError, Draft, DraftMemory};
 pub use engine::{Durability, Verify};
 pub use entry::{Entry, SetOptions, Value, Version};
 pub use error::{Error, ErrorKind, Result};

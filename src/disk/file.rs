@@ -301,6 +301,18 @@ impl File for RealFile {
         map.map_err(|error| error.path(&self.path))
     }
 
+    fn make_private(&self, map: &mut Map) -> Result<()> {
+        let fd = self.fd()?;
+        if self.use_for(MAPPED) == MAPPED {
+            return map.make_private(fd);
+        }
+        // A mapping through this description would keep its lock.
+        match self.open_again(Access::Read)? {
+            Some(again) => map.make_private(again.as_fd()),
+            None => map.make_private(fd),
+        }
+    }
+
     fn try_lock(&self, start: u64, len: u64, kind: LockKind) -> Result<bool> {
         let fd = self.fd()?;
         if self.use_for(LOCKED) != LOCKED {

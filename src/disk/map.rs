@@ -246,6 +246,22 @@ impl Map {
         Ok(())
     }
 
+    /// From now on what is stored to this memory is seen by this process alone (and by children that it
+    /// forks): the file, whose beginning was mapped here, keeps what stands in it. Whoever is storing
+    /// meanwhile reaches the one or the other.
+    pub(super) fn make_private(&mut self, fd: BorrowedFd<'_>) -> Result<()> {
+        let Some(size) = NonZeroUsize::new(self.len) else { return Ok(()) };
+        let place = NonZeroUsize::new(self.base.as_ptr() as usize);
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED;
+        // SAFETY: the range is this mapping's own, which is replaced whole by one of the same length and
+        // protection: whoever points into it goes on (S10).
+        unsafe { mman::mmap(place, size, protection, flags, fd, 0) }
+            .map_err(|errno| Error::io("cannot make a mapping private", errno.into()))?;
+        self.only_in = None;
+        Ok(())
+    }
+
     /// Tells the kernel how the mapping is going to be used; a hint, so that failing is no error.
     pub fn advise(&self, advice: Advice) {
         let advice = match advice {

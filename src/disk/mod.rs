@@ -26,7 +26,7 @@ pub use real::{OpenOptions, RealDisk};
 pub use sim::{History, Image, Killed, SimDisk};
 pub(crate) use sys::prefetch;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use nix::errno::Errno;
 use std::fmt;
 use std::io::IoSlice;
@@ -157,6 +157,11 @@ pub trait File: Send + Sync + fmt::Debug {
     fn set_mode(&self, mode: u32) -> Result<()>;
     /// Maps the first `len` bytes, which the file must hold.
     fn map(&self, len: u64, access: Access) -> Result<Map>;
+    /// Makes a mapping of this file's beginning the process's own; see [`Map`]. The file keeps its bytes.
+    fn make_private(&self, map: &mut Map) -> Result<()> {
+        let _ = map;
+        Err(Error::new(ErrorKind::InvalidInput, "this disk has no private mappings"))
+    }
     /// Tries to lock a byte range of this open file (OFD: it dies with the last descriptor);
     /// `false` if somebody else holds it. Threads that share this `File` are not excluded.
     fn try_lock(&self, start: u64, len: u64, kind: LockKind) -> Result<bool>;

@@ -4,6 +4,7 @@ mod blob;
 mod bytes;
 mod cache;
 mod codec;
+mod draft;
 mod errors;
 mod hashing;
 mod refs;
@@ -52,6 +53,7 @@ fn decode<'py>(
 fn _drystone(module: &Bound<'_, PyModule>) -> PyResult<()> {
     errors::register(module)?;
     module.add_class::<blob::Blob>()?;
+    module.add_class::<draft::RawDraft>()?;
     module.add_class::<refs::Refs>()?;
     module.add_class::<store::Store>()?;
     module.add_class::<cache::RawCache>()?;

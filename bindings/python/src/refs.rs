@@ -75,6 +75,11 @@ impl Refs {
         Self(refs)
     }
 
+    /// The refs of the store.
+    pub fn inner(&self) -> &drystone::Refs {
+        &self.0
+    }
+
     fn options(
         py: Python<'_>,
         expire: Option<f64>,

@@ -2,6 +2,7 @@
 
 use crate::blob::Blob;
 use crate::bytes::Held;
+use crate::draft::RawDraft;
 use crate::errors::{checked, invalid};
 use crate::refs::Refs;
 use drystone::{
@@ -151,6 +152,13 @@ impl Store {
         synced: Option<bool>,
     ) -> PyResult<String> {
         self.put_held(py, header, &Held::new(data)?, synced)
+    }
+
+    /// Memory of a blob that begins with a header, to be filled in place.
+    fn _reserve(&self, py: Python<'_>, header: &[u8], length: u64) -> PyResult<RawDraft> {
+        let store = self.open(py)?;
+        let made = py.detach(|| RawDraft::new(store, header, length));
+        checked(py, made)
     }
 
     /// Stores the content of a file; the id.

@@ -30,7 +30,12 @@ def _numpy():
 def array_header(array):
     """The first bytes of the array as a `.npy` file, and whether its data are in Fortran's order."""
     fortran = array.flags.f_contiguous and not array.flags.c_contiguous
-    known = (array.dtype, array.shape, fortran)
+    return header_for(array.dtype, array.shape, fortran), fortran
+
+
+def header_for(dtype, shape, fortran):
+    """The first bytes of a `.npy` file, as `numpy.save` writes them."""
+    known = (dtype, shape, fortran)
     try:
         header = _headers_made.get(known)
     except TypeError:
@@ -41,9 +46,9 @@ def array_header(array):
         import numpy
 
         said = {
-            "descr": numpy.lib.format.dtype_to_descr(array.dtype),
+            "descr": numpy.lib.format.dtype_to_descr(dtype),
             "fortran_order": fortran,
-            "shape": array.shape,
+            "shape": shape,
         }
         out = io.BytesIO()
         for version in ((1, 0), (2, 0), (3, 0)):
@@ -57,7 +62,7 @@ def array_header(array):
             _headers_made.clear()
         # A dtype with metadata equals one without, and is written alike.
         _headers_made[known] = header
-    return header, fortran
+    return header
 
 
 def _write_header(out, said, version):

@@ -73,6 +73,17 @@ class Store(_drystone.Store):
         blob = self.get(id)
         return None if blob is None else array_in(blob)
 
+    def empty(self, shape, dtype="f8", order="C"):
+        """An array to be filled in place: its memory is that of the store, and `commit` copies nothing.
+
+        >>> field = store.empty((100, 100))
+        >>> field[:] = 1.5
+        >>> id = field.commit()
+        """
+        from drystone.drafts import empty
+
+        return empty(self, shape, dtype, order)
+
     def __reduce__(self):
         return type(self)._reopen, (self.path, self.read_only)
 
