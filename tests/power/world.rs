@@ -145,32 +145,61 @@ impl World {
         self.see(&actor.store)
     }
 
-    /// A recoverer is stopped somewhere; another one builds a run and works with it; then the first
-    /// goes on.
+    /// A recoverer is overtaken somewhere by another one that works with the run that it has built.
     fn recover_late(&mut self, dice: &mut Dice) -> Result<(), String> {
-        let (late, durability) = (self.disk.process(), any_durability(dice));
-        let early = self.disk.process();
-        let (oracle, blobs, mut dice) = (self.oracle.clone(), self.blobs, Dice::new(dice.next()));
+        let late = any_durability(dice);
+        let (durability, blobs, mut dice) =
+            (any_durability(dice), self.blobs, Dice::new(dice.next()));
+        let at = 1 + dice.below(120);
+        let work = move |early: &Actor| {
+            for _ in 0..dice.below(6) {
+                let action = Action::any(&mut dice, blobs);
+                early.act(&action, any_durability(&mut dice));
+            }
+        };
+        self.recover_overtaken_as(late, at, durability, work).map(drop)
+    }
+
+    /// A recoverer is stopped before its call of this number; another one builds a run and works with
+    /// it; then the first goes on. The other one, unless the first has made fewer calls.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn recover_overtaken(
+        &mut self,
+        call: u64,
+        durability: Durability,
+        work: impl FnOnce(&Actor) + Send + 'static,
+    ) -> Result<Option<Actor>, String> {
+        self.recover_overtaken_as(Durability::Buffered, call, durability, work)
+    }
+
+    fn recover_overtaken_as(
+        &mut self,
+        late_durability: Durability,
+        call: u64,
+        durability: Durability,
+        work: impl FnOnce(&Actor) + Send + 'static,
+    ) -> Result<Option<Actor>, String> {
+        let (late, early) = (self.disk.process(), self.disk.process());
+        let oracle = self.oracle.clone();
         let seen = Arc::new(Mutex::new(None));
-        let (said, at) = (seen.clone(), 1 + dice.below(120));
-        late.before_call(at, move || {
+        let said = seen.clone();
+        late.before_call(call, move || {
             let store = options(&early, durability).open("simulated").expect("a run of its own");
             let checked =
                 look(&store).and_then(|seen| oracle.lock().expect("an oracle").see(&seen));
-            *said.lock().expect("a result") = Some(checked);
             let actor = Actor { disk: early, store, durability, oracle };
-            for _ in 0..dice.below(6) {
-                let action = Action::any(&mut dice, blobs);
-                actor.act(&action, any_durability(&mut dice));
-            }
+            work(&actor);
+            *said.lock().expect("a result") = Some(checked.map(|()| actor));
         });
-        let actor = self.opened(late, durability).expect("nobody kills it");
+        let actor = self.opened(late, late_durability).expect("nobody kills it");
         actor.disk.at_ease();
         self.actors.push(actor.clone());
         let early = seen.lock().expect("a result").take();
         match early {
-            Some(checked) => checked,
-            None => self.see(&actor.store),
+            Some(checked) => checked.map(Some),
+            None => self.see(&actor.store).map(|()| None),
         }
     }
 
