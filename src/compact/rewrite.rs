@@ -7,7 +7,8 @@
 //! I3  A tombstone does not go while any segment holds another record of its key, copies too
 //!     (tombs.rs): so a copy that lost its word's exchange never brings a key back.
 //!
-//! Death: copies that nobody names, equal to what they are copies of.
+//! Death: copies that nobody names, equal to what they are copies of, but for the last, which may be cut
+//! short (segment/adopt.rs, I1).
 #![forbid(unsafe_code)]
 
 use super::pace::Pace;

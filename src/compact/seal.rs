@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::error::{ErrorKind, Result};
 use crate::segment::{Appender, FileBlocks, is_sealed};
 use crate::sync::epoch::Guard;
+use crate::whole::is_whole;
 
 impl Engine {
     /// Whether a segment is there and sealed.
@@ -39,7 +40,7 @@ impl Engine {
     }
 
     fn seal_orphan(&self, segment: u32, guard: &Guard) -> Result<()> {
-        match Appender::adopt_orphan(&self.files, segment) {
+        match Appender::adopt_orphan(&self.files, segment, is_whole) {
             Ok(Some(appender)) => self.seal(appender, guard, false),
             Ok(None) => Ok(()),
             Err(error) if error.is_damage() || error.kind() == ErrorKind::Permission => Ok(()),

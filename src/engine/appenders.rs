@@ -18,6 +18,7 @@ use crate::error::{ErrorKind, Result};
 use crate::segment::{Appender, Judge, Purpose};
 use crate::sync::epoch::Guard;
 use crate::units::{GIB, KIB, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use crate::whole::is_whole;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Synced operations up to this size share one appender.
@@ -129,7 +130,7 @@ impl Engine {
             }
             self.seal(appender, guard, false)?;
         }
-        while let Some(appender) = Appender::adopt(&self.files, &self.run.control)? {
+        while let Some(appender) = Appender::adopt(&self.files, &self.run.control, is_whole)? {
             if appender.fits(bytes, target) {
                 return Ok(appender);
             }

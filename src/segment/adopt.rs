@@ -5,19 +5,26 @@
 //! header that `control` hints at; the hint is believed only if a valid header stands there. Behind the last record whatever is not zero (a
 //! dead appender's payload, part of a footer) is passed over and never written again. A segment that was
 //! cut inside of a record is nobody's to append to.
+//!
+//! I1  A copy is written as published and with its header first (`copy.rs`), and its writer may fail or die
+//!     in the middle of it: then it stands last. Who takes the segment up reads the last record, and has it
+//!     pending if it is not whole; so a footer never vouches for half a copy.
+//!
+//! Death: such a copy, for the next one to find.
 #![forbid(unsafe_code)]
 
 use super::appender::Appender;
 use super::blocks::{Blocks, FileBlocks};
 use super::files::{Files, segment_path};
 use super::read::{is_sealed, record_at};
-use super::scan::Scan;
+use super::scan::{Scan, Scanned};
 use crate::control::{Adopted, Control};
 use crate::disk::{Access, File, LockKind};
 use crate::error::{ErrorKind, Result};
-use crate::format::record::{Header, MAGIC};
+use crate::format::record::{HEADER_BYTES, Header, MAGIC, STATE_OFFSET, State};
 use crate::format::segment::HEAD_BYTES;
 use crate::format::word::Location;
+use crate::id::HashAlgorithm;
 use crate::units::{KIB, STEP_BYTES};
 use std::sync::Arc;
 
@@ -27,10 +34,13 @@ const WINDOW_BYTES: u64 = 64 * KIB;
 /// behind it, a footer would count again that did not when the index was built.
 const LEAVINGS_GAP_BYTES: u64 = 2 * STEP_BYTES;
 
+/// Whether a body is the one that was written with the header.
+pub type IsWhole = fn(&Header, &[u8], HashAlgorithm) -> bool;
+
 impl Appender {
     /// Takes up any open segment that is free and not sealed.
-    pub fn adopt(files: &Files, control: &Control) -> Result<Option<Self>> {
-        let taken = control.take_up(|last| Self::adopt_one(files, last))?;
+    pub fn adopt(files: &Files, control: &Control, is_whole: IsWhole) -> Result<Option<Self>> {
+        let taken = control.take_up(|last| Self::adopt_one(files, last, is_whole))?;
         Ok(taken.map(|(slot, mut appender)| {
             appender.slot = Some(slot);
             *appender
@@ -38,15 +48,15 @@ impl Appender {
     }
 
     /// Takes up this segment, if it is free and not sealed.
-    pub fn adopt_orphan(files: &Files, number: u32) -> Result<Option<Self>> {
+    pub fn adopt_orphan(files: &Files, number: u32, is_whole: IsWhole) -> Result<Option<Self>> {
         let Some(start) = Location::new(number, 0) else { return Ok(None) };
-        Ok(match Self::adopt_one(files, start)? {
+        Ok(match Self::adopt_one(files, start, is_whole)? {
             Adopted::Taken(appender) => Some(*appender),
             Adopted::Gone | Adopted::Busy => None,
         })
     }
 
-    fn adopt_one(files: &Files, last: Location) -> Result<Adopted<Box<Self>>> {
+    fn adopt_one(files: &Files, last: Location, is_whole: IsWhole) -> Result<Adopted<Box<Self>>> {
         let number = last.segment();
         let file = match files.open(number, Access::Write) {
             Ok(Some(file)) => file,
@@ -75,11 +85,15 @@ impl Appender {
         if is_sealed {
             return Ok(Adopted::Gone);
         }
-        let tail = tail_of(files, number, &blocks, last.offset());
+        let last = last_record(files, number, &blocks, last.offset());
+        let tail = last.map_or(HEAD_BYTES, |last| last.end);
         let is_cut = is_cut(files, number, &blocks, tail);
         blocks.check()?;
         if is_cut {
             return Ok(Adopted::Gone);
+        }
+        if let Some(last) = last {
+            doubt(&*file, &last, |body| is_whole(&last.header, body, files.hash))?;
         }
         let tail = used_end(&*file, tail, len)?;
         Ok(Adopted::Taken(Box::new(Self::taken_up(
@@ -101,12 +115,25 @@ fn unwritable(files: &Files, number: u32) -> Result<Adopted<Box<Appender>>> {
     Ok(if is_sealed { Adopted::Gone } else { Adopted::Busy })
 }
 
-/// First byte behind every record.
-fn tail_of(files: &Files, number: u32, blocks: &FileBlocks<'_>, hint: u64) -> u64 {
+fn last_record(files: &Files, number: u32, blocks: &FileBlocks<'_>, hint: u64) -> Option<Scanned> {
     let place = files.place(number);
     let from = if record_at(blocks, place, hint).is_some() { hint } else { HEAD_BYTES };
-    let records = Scan::new(blocks, place, files.digest_bytes(), from);
-    records.last().map_or(HEAD_BYTES, |last| last.end)
+    Scan::new(blocks, place, files.digest_bytes(), from).last()
+}
+
+/// Has a published record pending that is not whole (I1). Should the index name it all the same, it is
+/// damaged, and who seals the segment sets its state byte again.
+fn doubt(file: &dyn File, last: &Scanned, is_whole: impl Fn(&[u8]) -> bool) -> Result<()> {
+    if last.header.state != State::Published || bug!("half-copy-believed") {
+        return Ok(());
+    }
+    let len = usize::try_from(last.header.body_len).unwrap_or(usize::MAX);
+    let mut body = vec![0; len];
+    let read = file.read_at(&mut body, last.offset + HEADER_BYTES)?;
+    if read == len && is_whole(&body) {
+        return Ok(());
+    }
+    file.write_at(&[State::Pending as u8], last.offset + STATE_OFFSET)
 }
 
 /// Whether a header stands behind the last record: of one that reaches beyond the end of the file. Were

@@ -9,7 +9,8 @@
 //!     takes the segment up next finds the tail anew (`adopt.rs`), so leftovers are never mistaken.
 //!
 //! Death: behind the reservation, some zeros; behind the payload, bytes without a header; behind the
-//! header, a pending record that nobody names. All of it is garbage of this segment.
+//! header, a pending record that nobody names, or the first part of a copy that says it is published
+//! (`adopt.rs`, I1). All of it is garbage of this segment.
 #![forbid(unsafe_code)]
 
 use super::batch::{Batch, Placed};

@@ -2,7 +2,8 @@
 
 use super::rig::{self, KIB, MIB, Name};
 use super::world::{Shape, World};
-use drystone::{CommitError, Draft, ErrorKind, Result, Value};
+use drystone::{CommitError, CompactOptions, Draft, ErrorKind, Result, Value};
+use std::os::unix::fs::FileExt;
 
 /// An operation: what it needs, and how it is done. It may be done again, also after it has failed.
 pub struct Case {
@@ -54,6 +55,12 @@ pub const CASES: &[Case] = &[
     Case { name: "sync what is new", before: unsynced, run: |world| world.store().sync() },
     Case { name: "fill segments", before: nearly_full, run: roll_over },
     Case { name: "grow the index", before: nearly_grown, run: grow },
+];
+
+/// What is done now and then, of which a sweep takes longer.
+pub const UPKEEP: &[Case] = &[
+    Case { name: "compact", before: with_garbage, run: compact },
+    Case { name: "repair", before: headless, run: World::repair },
 ];
 
 fn closed(shape: Shape) -> World {
@@ -115,6 +122,46 @@ fn grow(world: &mut World) -> Result<()> {
     // Where the growth failed one of the next puts begins it.
     assert!(world.store().stats()?.index_generation > 0 || world.disk.hits() > 0);
     Ok(())
+}
+
+/// Half of some segments is garbage, in a process that has them open, and one that has them sealed.
+fn with_garbage(shape: Shape) -> World {
+    let mut world = World::furnished(shape);
+    let bodies =
+        |seed: u64| rig::bytes(if seed % 4 == 0 { 70 * KIB } else { 40 * KIB }, 600 + seed);
+    (0..12).for_each(|seed| world.put(&bodies(seed)).expect("a put"));
+    for seed in (0..12).step_by(2) {
+        let id = rig::id_of(shape.hash, &bodies(seed));
+        world.store().remove(&id).expect("a removal");
+        world.ledger.removed(&id);
+    }
+    world.close();
+    world.open().expect("a store");
+    world.see_all();
+    world
+}
+
+/// What is live of it takes less than this, with a segment that is still written to.
+const COMPACTED_MAX: u64 = 900 << 10;
+
+fn compact(world: &mut World) -> Result<()> {
+    let report = world.store().compact(&CompactOptions::new().all(true))?;
+    if world.disk.hits() == 0 {
+        assert!(report.complete && report.bytes_after < COMPACTED_MAX, "{report:?}");
+    }
+    Ok(())
+}
+
+/// A segment has lost its head, and nothing else.
+fn headless(shape: Shape) -> World {
+    let world = closed(shape.small_segments());
+    let first = world.path().join("segments/00000000.seg");
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(&first)
+        .and_then(|file| file.write_all_at(&[0x33; 8], 8))
+        .unwrap_or_else(|error| panic!("{}: {error}", first.display()));
+    world
 }
 
 fn put_small(world: &mut World) -> Result<()> {

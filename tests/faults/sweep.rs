@@ -2,7 +2,7 @@
 //! nothing that was acknowledged is lost, nothing is half-published, no view changes; and when the
 //! fault is over the same operation succeeds, in this process, the next, and after a reboot.
 
-use super::cases::{CASES, Case};
+use super::cases::{CASES, Case, UPKEEP};
 use super::rig::{self, figure};
 use super::world::{Shape, World, inject, is_clear, kinds_for};
 use drystone::HashAlgorithm;
@@ -103,11 +103,16 @@ fn message(panic: &(dyn Any + Send)) -> &str {
 }
 
 fn sweep_all(shape: Shape) {
+    let hashes = |case: &&Case| case.name.contains("put") || case.name.contains("commit");
+    let is_meant = |case: &&Case| shape.hash == HashAlgorithm::Xxh3 || hashes(case);
+    sweep_each(CASES.iter().filter(is_meant), shape);
+}
+
+fn sweep_each<'a>(cases: impl Iterator<Item = &'a Case>, shape: Shape) {
     let started = std::time::Instant::now();
     let mut faults = 0;
     let (mut met, mut broken) = (BTreeSet::new(), Vec::new());
-    let hashes = |case: &Case| case.name.contains("put") || case.name.contains("commit");
-    for case in CASES.iter().filter(|case| shape.hash == HashAlgorithm::Xxh3 || hashes(case)) {
+    for case in cases {
         met.extend(calls_of(case, shape).iter().map(|call| format!("{call:?}")));
         faults += sweep(case, shape, &mut broken);
     }
@@ -134,6 +139,19 @@ fn every_call_may_fail_where_segments_are_small() {
         sweep_all(Shape::BUFFERED.small_segments());
     }
     sweep_all(Shape::SYNCED.small_segments());
+}
+
+#[test]
+fn every_call_of_compactions_and_repairs_may_fail() {
+    sweep_each(UPKEEP.iter(), Shape::SYNCED);
+    if rig::campaign() > 1 {
+        sweep_each(UPKEEP.iter(), Shape::BUFFERED);
+    }
+}
+
+#[test]
+fn every_call_of_a_compaction_may_fail_where_segments_are_small() {
+    sweep_each(UPKEEP.iter().filter(|case| case.name == "compact"), Shape::SYNCED.small_segments());
 }
 
 #[test]

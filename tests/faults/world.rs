@@ -2,7 +2,7 @@
 
 use super::rig::{self, Binding, KIB, Ledger, Name};
 use drystone::disk::{Call, Disk, Fault, FaultDisk, FaultKind, OpenOptions, RealDisk};
-use drystone::{Blob, Durability, Error, HashAlgorithm, Result, Store};
+use drystone::{Blob, Durability, Error, FsckOptions, HashAlgorithm, Result, Store};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -86,6 +86,14 @@ impl World {
         }
         self.store = Some(options.open(self.path())?);
         Ok(())
+    }
+
+    /// Repairs the store while it is closed, and opens it.
+    pub fn repair(&mut self) -> Result<()> {
+        self.store = None;
+        let options = FsckOptions::new().repair(true).threads(1).disk(self.disk.clone());
+        drystone::fsck(self.path(), &options.boot_id(format!("boot-{}", self.boots)))?;
+        self.open()
     }
 
     /// Closes the store; the next opening is over a new disk.
