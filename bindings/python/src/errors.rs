@@ -73,6 +73,8 @@ fn make(py: Python<'_>, name: &str, builtin: &str, says: &str) -> PyResult<Py<Py
     let names = PyDict::new(py);
     names.set_item("__module__", "drystone")?;
     names.set_item("__doc__", says)?;
+    // A KeyError shows a key, in quotes; these errors are sentences.
+    names.set_item("__str__", py.get_type::<PyException>().getattr("__str__")?)?;
     let made = py.get_type::<PyType>().call1((name, bases, names))?;
     Ok(made.cast_into::<PyType>()?.unbind())
 }
@@ -103,7 +105,14 @@ pub fn raise(py: Python<'_>, error: &drystone::Error) -> PyErr {
     let found = types.filter(|(kind, _)| [error.kind(), ErrorKind::Io].contains(kind));
     // Io is the last row.
     match found.into_iter().next() {
-        Some((_, made)) => PyErr::from_type(made.bind(py).clone(), error.to_string()),
+        Some((_, made)) => {
+            let raised = PyErr::from_type(made.bind(py).clone(), error.to_string());
+            if let Some(errno) = error.raw_os_error() {
+                // The sentence is the same without it.
+                let _ = raised.value(py).setattr("errno", errno);
+            }
+            raised
+        }
         None => Error::new_err(error.to_string()),
     }
 }

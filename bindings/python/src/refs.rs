@@ -1,10 +1,12 @@
 //! `store.refs(namespace)`: mutable names.
 
+use crate::bytes::Held;
 use crate::errors::{checked, invalid};
 use crate::store::id_of;
 use drystone::{SetOptions, Value, Version};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMemoryView, PyString, PyTuple};
 use std::time::{Duration, UNIX_EPOCH};
 
 /// Names of one namespace, bound to small bytes or to blobs. Keys are text or bytes.
@@ -12,27 +14,69 @@ use std::time::{Duration, UNIX_EPOCH};
 pub struct Refs(drystone::Refs);
 
 /// A key as bytes.
-#[derive(FromPyObject)]
-pub enum Key {
-    Text(String),
-    Bytes(Vec<u8>),
-}
+pub struct Key(Vec<u8>);
 
 impl AsRef<[u8]> for Key {
     fn as_ref(&self) -> &[u8] {
-        match self {
-            Self::Text(text) => text.as_bytes(),
-            Self::Bytes(bytes) => bytes,
+        &self.0
+    }
+}
+
+impl FromPyObject<'_, '_> for Key {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        if let Ok(text) = object.cast::<PyString>() {
+            return Ok(Self(text.to_str()?.into()));
         }
+        let bytes = bytes_of(&object)?;
+        bytes.map(Self).ok_or_else(|| unfit("a key is a text or bytes", &object))
     }
 }
 
 /// What a ref may be bound to: bytes, the text of an id, or a list of them.
-#[derive(FromPyObject)]
 pub enum Target {
     Bytes(Vec<u8>),
     Id(String),
     Ids(Vec<String>),
+}
+
+impl FromPyObject<'_, '_> for Target {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        if let Ok(id) = object.cast::<PyString>() {
+            return Ok(Self::Id(id.to_str()?.into()));
+        }
+        if let Some(bytes) = bytes_of(&object)? {
+            return Ok(Self::Bytes(bytes));
+        }
+        // A list of numbers would be bytes to whoever asks for a sequence of them.
+        let is_list = object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>();
+        let ids = is_list.then(|| object.extract().ok()).flatten();
+        ids.map(Self::Ids).ok_or_else(|| {
+            unfit("a ref is bound to bytes, the id of a blob, or a list of ids", &object)
+        })
+    }
+}
+
+/// A copy of the bytes in an object of one of the types that are nothing else.
+fn bytes_of(object: &Bound<'_, PyAny>) -> PyResult<Option<Vec<u8>>> {
+    let is_bytes = object.is_instance_of::<PyBytes>()
+        || object.is_instance_of::<PyByteArray>()
+        || object.is_instance_of::<PyMemoryView>();
+    if !is_bytes {
+        return Ok(None);
+    }
+    let held = Held::new(object)?;
+    let mut bytes = vec![0; held.len()];
+    held.racy().copy_to(0, &mut bytes);
+    Ok(Some(bytes))
+}
+
+fn unfit(expected: &str, found: &Bound<'_, PyAny>) -> PyErr {
+    let found = found.get_type();
+    PyTypeError::new_err(format!("{expected}, not {found}"))
 }
 
 fn value_of(py: Python<'_>, value: Target) -> PyResult<Value> {
@@ -44,6 +88,9 @@ fn value_of(py: Python<'_>, value: Target) -> PyResult<Value> {
         }
     })
 }
+
+/// A hundred years: whoever waits longer waits for ever.
+const WAIT_SECONDS_MAX: f64 = 3.2e9;
 
 /// Seconds as a duration.
 pub fn seconds(py: Python<'_>, seconds: f64) -> PyResult<Duration> {
@@ -102,7 +149,8 @@ impl Refs {
         self.0.namespace()
     }
 
-    /// Binds key to bytes (kept as they are), to the id of a blob, or to a list of ids; the version.
+    /// Binds key to bytes (more than 4 KiB become a blob, and its id the value), to the id of a blob, or to a list
+    /// of ids; the version.
     #[pyo3(signature = (key, value, *, expire=None, tags=Vec::new(), metadata=Vec::new()))]
     fn set(
         &self,
@@ -154,6 +202,7 @@ impl Refs {
         timeout: f64,
         than: Option<u64>,
     ) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let timeout = if timeout > WAIT_SECONDS_MAX { WAIT_SECONDS_MAX } else { timeout };
         let end = std::time::Instant::now() + seconds(py, timeout)?;
         loop {
             py.check_signals()?;

@@ -23,3 +23,8 @@ def directory():
 @pytest.fixture
 def cache(directory):
     return drystone.Cache(directory / "cache", maintenance=None)
+
+
+@pytest.fixture
+def store(directory):
+    return drystone.Store(directory / "store")
