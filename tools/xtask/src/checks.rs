@@ -7,6 +7,7 @@ use crate::interpreted;
 use crate::outcome::{Counts, Outcome, without_successes};
 use crate::place::Place;
 use crate::programs;
+use crate::python;
 use crate::run::{Ran, capture};
 use crate::sanitizers;
 use crate::system;
@@ -110,6 +111,12 @@ pub const SUITES: &[Suite] = &[
         what: "digests against independent implementations (Python)",
         quick: false,
         run: vectors,
+    },
+    Suite {
+        name: "python",
+        what: "the Python package from its wheel, beside the oldest and the newest NumPy",
+        quick: false,
+        run: python::run,
     },
     Suite {
         name: "deny",

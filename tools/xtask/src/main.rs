@@ -9,6 +9,7 @@ mod interpreted;
 mod outcome;
 mod place;
 mod programs;
+mod python;
 mod run;
 mod sanitized;
 mod sanitizers;
