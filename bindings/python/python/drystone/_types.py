@@ -12,6 +12,7 @@ import pickle as _pickle
 import sys
 import uuid
 
+from drystone import _drystone
 from drystone._drystone import BadValue, UnsupportedType
 
 # Headers of arrays that were met, by their bytes, and the other way round: few kinds of arrays are many arrays.
@@ -293,6 +294,9 @@ class _Buffer:
 
     def __init__(self, view):
         self.view = view
+
+    def _canonical(self, typed, depth):
+        return ("buffer", _drystone.hash_buffer(self.view))
 
 
 def _take_key(value, kind):

@@ -5,10 +5,12 @@ The rules:
 * Numbers that are equal are the same, whatever their type (1, 1.0, True), unless types are asked for. Floats are told apart
   by their bits otherwise: 0.0 and -0.0 are the same number, nan is itself whatever its bits in a scalar.
 * Arrays are what their dtype, their shape and their elements in C's order are, however they lie in memory: an array and
-  its transpose differ unless they are equal, and so do float32 and float64. Elements are compared by their bits: in
-  arrays 0.0 and -0.0 differ, and nans of different bits do.
+  its transpose differ unless they are equal, and so do float32 and float64. Elements are compared by their bits, without
+  those that only pad: in arrays 0.0 and -0.0 differ, and nans of different bits do. Subclasses of arrays are what their
+  elements, their class and their attributes are; what lies under a mask does not count.
 * Lists and tuples differ; dicts and sets have no order.
-* Functions are what they are called and what their code does; classes, what they are called.
+* Functions are what they are called, what their code does, and what they close over; not the functions that they
+  call by name. Classes are what they are called.
 * Other objects are what their pickle says; what cannot be pickled cannot be an argument.
 """
 
@@ -19,15 +21,18 @@ import io
 import math
 import pickle
 import sys
+import threading
 import types
 
 from drystone._drystone import RawCache, Unhashable, hash_buffer
 
 _encode = RawCache._encode_key
 _PLAIN = {str, bytes, int, float, bool, type(None)}
-_DEPTH_MAX = 200
+_DEPTH_MAX = 100
 #: Rows of an array that does not stand in a row are copied together up to so many bytes.
 _BLOCK_BYTES = 4 << 20
+#: The functions that are being told apart by the thread: one that closes over itself is met again.
+_OPEN = threading.local()
 
 
 def digest(value, *, typed=False):
@@ -44,21 +49,32 @@ def canonical(value, typed=False, depth=0):
         if typed and kind in (int, float, bool):
             return ("typed", kind.__name__, value)
         return value
-    if depth > _DEPTH_MAX:
+    if depth >= _DEPTH_MAX:
         raise Unhashable(f"an argument holds containers more than {_DEPTH_MAX} deep, or itself")
     depth += 1
     if kind is tuple or kind is list:
-        return (kind.__name__, *(canonical(item, typed, depth) for item in value))
+        # Encoded at once, so that the depth of what stands for it is bounded, whatever it holds.
+        return (kind.__name__, _said([canonical(item, typed, depth) for item in value]))
     if kind is dict:
         pairs = [
-            (_encode(canonical(key, typed, depth)), canonical(item, typed, depth)) for key, item in value.items()
+            (_encode(canonical(key, typed, depth)), _encode(canonical(item, typed, depth)))
+            for key, item in value.items()
         ]
-        return ("dict", *sorted(pairs, key=lambda pair: pair[0]))
+        return ("dict", *sorted(pairs))
     if kind is set or kind is frozenset:
         return ("set", *sorted(_encode(canonical(item, typed, depth)) for item in value))
-    if kind is bytearray or kind is memoryview:
-        return ("bytes", kind.__name__, hash_buffer(value))
+    if kind is bytearray:
+        return ("bytes", "bytearray", hash_buffer(value))
+    if kind is memoryview:
+        return ("view", value.format, value.shape, hash_buffer(value if value.c_contiguous else value.tobytes()))
     return _object(value, kind, typed, depth)
+
+
+def _said(items):
+    """Items that are plain as they are, others as one text of bytes."""
+    if all(type(item) in _PLAIN for item in items):
+        return tuple(items)
+    return _encode(tuple(items))
 
 
 def _object(value, kind, typed, depth):
@@ -69,62 +85,109 @@ def _object(value, kind, typed, depth):
         if isinstance(value, numpy.generic):
             if not typed and value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
                 return canonical(value.item(), typed, depth)
-            return ("scalar", value.dtype.str, value.tobytes())
+            return ("scalar", *_array(numpy, numpy.asarray(value), numpy.ndarray, typed, depth)[1:])
         if isinstance(value, numpy.dtype):
             return ("dtype", repr(numpy.lib.format.dtype_to_descr(value)))
     module = kind.__module__.partition(".")[0]
-    if module == "pandas":
-        taken = _pandas(value, typed, depth)
-        if taken is not None:
-            return taken
-    if module in ("pyarrow", "polars"):
-        taken = _arrow(value, kind, module)
+    if module in ("pandas", "pyarrow", "polars"):
+        taken = _table(value, kind, module, typed, depth)
         if taken is not None:
             return taken
     if isinstance(value, enum.Enum):
-        return ("enum", _named(kind), value.name)
+        said = value.name if not isinstance(value, enum.Flag) else value.value
+        return ("enum", _named(kind), said)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = tuple((it.name, canonical(getattr(value, it.name), typed, depth)) for it in dataclasses.fields(value))
-        return ("dataclass", _named(kind), fields)
-    if isinstance(value, functools.partial):
+        fields = {it.name: getattr(value, it.name, None) for it in dataclasses.fields(value)}
+        fields.update(getattr(value, "__dict__", {}))
+        return ("dataclass", _named(kind), canonical(fields, typed, depth))
+    if kind is functools.partial:
         rest = (value.func, value.args, value.keywords)
-        return ("partial", *(canonical(item, typed, depth) for item in rest))
+        return ("partial", canonical(rest, typed, depth))
     if isinstance(value, (types.FunctionType, types.MethodType, types.BuiltinFunctionType, type)):
         return _callable(value, typed, depth)
+    if module == "drystone" and hasattr(value, "_canonical"):
+        return value._canonical(typed, depth)
     try:
         return ("key", kind.__name__, _encode(value))
     except TypeError:
         return _pickled(value, kind)
 
 
+def _module(name):
+    # A spawned process calls so what its parent calls __main__.
+    return "__main__" if name == "__mp_main__" else name
+
+
 def _named(kind):
-    return f"{kind.__module__}.{kind.__qualname__}"
+    return f"{_module(kind.__module__)}.{kind.__qualname__}"
+
+
+# Arrays ------------------------------------------------------------------------------------------------------------
 
 
 def _array(numpy, array, kind, typed, depth):
-    if array.dtype.hasobject:
-        items = tuple(canonical(item, typed, depth) for item in array.reshape(-1).tolist())
+    if kind is numpy.ma.MaskedArray:
+        plain = numpy.asarray(array.filled(numpy.zeros((), array.dtype)[()]))
+        parts = (plain, numpy.ma.getmaskarray(array), numpy.asarray(array.fill_value))
+        return ("masked", canonical(parts, typed, depth))
+    if kind is not numpy.ndarray and kind is not numpy.memmap:
+        # A unit, say, is an attribute.
+        attributes = dict(getattr(array, "__dict__", {}))
+        return ("subclass", _named(kind), canonical((numpy.asarray(array), attributes), typed, depth))
+    array = numpy.asarray(array)
+    if array.dtype.hasobject or type(array.dtype).__name__ == "StringDType":
+        items = canonical(array.reshape(-1).tolist(), typed, depth)
         return ("objects", str(array.dtype), array.shape, items)
-    if isinstance(array, numpy.ma.MaskedArray):
-        mask = numpy.ma.getmaskarray(array)
-        data = numpy.where(mask, numpy.zeros((), array.dtype), array.data)
-        return ("masked", _array(numpy, data, None, typed, depth), _array(numpy, mask, None, typed, depth))
     try:
         descr = array.dtype.str if array.dtype.names is None else repr(numpy.lib.format.dtype_to_descr(array.dtype))
     except (TypeError, ValueError):
         descr = repr(array.dtype)
-    if type(array.dtype).__name__ == "StringDType":
-        return ("strings", array.shape, tuple(array.reshape(-1).tolist()))
     return ("array", descr, array.shape, _content(numpy, array))
 
 
 def _content(numpy, array):
     """The digest of the elements in C's order, without a copy of the whole."""
-    array = numpy.asarray(array)
     if array.nbytes == 0:
         return b""
+    if array.dtype.names is not None and _has_padding(array.dtype):
+        return hash_buffer(b"".join(_content(numpy, array[name]) for name in array.dtype.names))
+    if array.dtype.kind in "fc" and array.dtype.itemsize > 8 and _counted_bytes(numpy, array.dtype) < 16:
+        return _extended(numpy, array)
     if array.flags.c_contiguous:
         return hash_buffer(array.reshape(-1).view(numpy.uint8))
+    return _scattered(numpy, array)
+
+
+def _has_padding(dtype):
+    """Whether an element has bytes that none of its fields are in, or that two are, or fields that have padding."""
+    fields = [dtype.fields[name][0] for name in dtype.names]
+    if sum(field.itemsize for field in fields) != dtype.itemsize:
+        return True
+    return any(_is_padded(field) for field in fields)
+
+
+def _is_padded(field):
+    base = field.base
+    if base.names is not None:
+        return _has_padding(base)
+    return base.kind in "fc" and base.char in "gG"
+
+
+def _counted_bytes(numpy, dtype):
+    """Bytes of a real number that count: those of x86 with 80 bits stand in 16."""
+    if dtype.char not in "gG":
+        return 16
+    return 10 if numpy.finfo(numpy.longdouble).nmant == 63 else 16
+
+
+def _extended(numpy, array):
+    width = numpy.dtype(numpy.longdouble).itemsize
+    order = slice(0, 10) if array.dtype.newbyteorder("=") == array.dtype else slice(width - 10, width)
+    plain = numpy.ascontiguousarray(array).reshape(-1).view(numpy.uint8).reshape(-1, width)
+    return hash_buffer(numpy.ascontiguousarray(plain[:, order]).reshape(-1))
+
+
+def _scattered(numpy, array):
     if array.nbytes <= 2 * _BLOCK_BYTES or array.shape[0] == 1:
         return hash_buffer(numpy.ascontiguousarray(array).reshape(-1).view(numpy.uint8))
     # Chunk by chunk, as a contiguous one is hashed: chunks of 2 MiB, and then their digests.
@@ -142,104 +205,175 @@ def _content(numpy, array):
     return digests[0] if len(digests) == 1 else hash_buffer(b"".join(digests))
 
 
-def _pandas(value, typed, depth):
-    import pandas
-
-    if isinstance(value, pandas.DataFrame):
-        columns = tuple(_column(value.iloc[:, at], typed, depth) for at in range(value.shape[1]))
-        return ("frame", canonical(list(value.columns), typed, depth), _index(value.index, typed, depth), columns)
-    if isinstance(value, pandas.Series):
-        name = canonical(value.name, typed, depth)
-        return ("series", name, _index(value.index, typed, depth), _column(value, typed, depth))
-    if isinstance(value, pandas.Index):
-        return ("index", _index(value, typed, depth))
-    return None
+# Tables ------------------------------------------------------------------------------------------------------------
 
 
-def _index(index, typed, depth):
-    import pandas
-
-    names = canonical(list(index.names), typed, depth)
-    if isinstance(index, pandas.RangeIndex):
-        return ("range", names, index.start, index.stop, index.step)
-    if isinstance(index, pandas.MultiIndex):
-        return ("multi", names, canonical([list(item) for item in index.tolist()], typed, depth))
-    return ("index", names, _column(index, typed, depth))
-
-
-def _column(column, typed, depth):
-    import pandas
-
-    if isinstance(column.dtype, pandas.CategoricalDtype):
-        codes = column.cat.codes if isinstance(column, pandas.Series) else column.codes
-        kinds = canonical(list(column.dtype.categories), typed, depth)
-        return ("categories", kinds, bool(column.dtype.ordered), canonical(codes.to_numpy() if hasattr(codes, "to_numpy") else codes, typed, depth))
-    array = column.to_numpy()
-    if array.dtype.hasobject:
-        items = tuple(("missing",) if item is None or item is pandas.NA else canonical(item, typed, depth) for item in array)
-        return (str(column.dtype), items)
-    return (str(column.dtype), canonical(array, typed, depth))
-
-
-def _arrow(value, kind, module):
-    from drystone._types import _ipc, _take_table
+def _table(value, kind, module, typed, depth):
+    if module == "pyarrow":
+        return _arrow(value, kind)
+    if module == "polars":
+        return _polars(value, kind)
+    from drystone._types import _take_table
 
     taken = _take_table(value, kind)
-    if taken is None:
-        return None
-    name, buffer = taken[1], taken[2]
-    if name == "arrow table":
-        buffer_view = _ipc(value.combine_chunks())
+    # Tables of pandas are what they are stored as.
+    return None if taken is None else ("table", taken[1], canonical(taken[2], typed, depth))
+
+
+def _arrow(value, kind):
+    import pyarrow
+
+    if isinstance(value, (pyarrow.Array, pyarrow.ChunkedArray)):
+        table = pyarrow.table({"": value})
+    elif kind in (pyarrow.Table, pyarrow.RecordBatch):
+        table = value
     else:
-        buffer_view = buffer.view
-    return ("table", name, hash_buffer(buffer_view))
+        return None
+    columns = tuple(_column(pyarrow, column) for column in table.columns)
+    schema = table.schema
+    return ("table", kind.__name__, hash_buffer(schema.serialize()), table.num_rows, columns)
+
+
+def _column(pyarrow, column):
+    """The digest of a column, however it is cut into pieces and whatever stands where nothing is."""
+    from drystone._types import _ipc
+
+    if isinstance(column, pyarrow.ChunkedArray):
+        column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+        if isinstance(column, pyarrow.ChunkedArray):
+            column = pyarrow.concat_arrays(column.chunks)
+    kind = column.type
+    has_texts = pyarrow.types.is_large_string(kind) or pyarrow.types.is_string(kind)
+    if column.null_count == 0 and pyarrow.types.is_primitive(kind) and not pyarrow.types.is_boolean(kind):
+        width = kind.bit_width // 8
+        data = column.buffers()[1]
+        return hash_buffer(data.slice(column.offset * width, len(column) * width)) if len(column) else b""
+    if column.null_count or not has_texts:
+        # Bits that only pad, and values that are not there, become the same ones.
+        column = column.take(pyarrow.array(range(len(column)), pyarrow.int64()))
+    return hash_buffer(_ipc(pyarrow.table({"": column})))
+
+
+def _polars(value, kind):
+    """Texts as they were before Arrow's views of them, whose memory depends on how they came about."""
+    import polars
+
+    if kind not in (polars.DataFrame, polars.Series):
+        return None
+    oldest = {"compat_level": polars.CompatLevel.oldest()} if hasattr(polars, "CompatLevel") else {}
+    name, frame = (value.name, value.to_frame("")) if kind is polars.Series else (None, value)
+    table = frame.rechunk().to_arrow(**oldest)
+    return ("polars", kind.__name__, name, str(frame.schema), _arrow(table, type(table)))
+
+
+# Code --------------------------------------------------------------------------------------------------------------
 
 
 def code_digest(function):
-    """What a function does: its bytecode, constants and defaults, and those of the functions in it; not where it stands."""
-    function = getattr(function, "__wrapped__", function)
-    code = getattr(function, "__code__", None)
-    if code is None:
+    """What a function does: its bytecode, constants, defaults and what it closes over, and those of the functions in it and of
+    what it wraps; not where it stands, nor what the functions that it calls by name do."""
+    function = getattr(function, "__func__", function)
+    wrapped = getattr(function, "__wrapped__", None)
+    if getattr(function, "__code__", None) is None and wrapped is None:
         raise Unhashable(
             f"the code of {function!r} is not to be had: it is not written in Python. Pass version= to say when it changes"
         )
-    said = (
-        _code(code),
-        canonical(getattr(function, "__defaults__", None)),
-        canonical(getattr(function, "__kwdefaults__", None)),
+    return hash_buffer(_encode(_function(function, _leniently)))
+
+
+def _function(function, of):
+    """Code, defaults, what it closes over, and what it wraps."""
+    code = getattr(function, "__code__", None)
+    cells = tuple(_cell(cell, of) for cell in getattr(function, "__closure__", None) or ())
+    wrapped = getattr(function, "__wrapped__", None)
+    return (
+        "code",
+        _named(type(function)) if code is None else _code(code),
+        of(getattr(function, "__defaults__", None)),
+        of(getattr(function, "__kwdefaults__", None)),
+        cells,
+        None if wrapped is None else _once(wrapped, lambda: hash_buffer(_encode(_function(wrapped, of)))),
     )
-    return hash_buffer(_encode(said))
+
+
+def _leniently(value):
+    """What a function closes over need not be told apart: a lock or a connection is only of some type."""
+    try:
+        return canonical(value, True)
+    except (Unhashable, RecursionError):
+        return ("a", _named(type(value)))
+
+
+def _once(function, of):
+    """What `of` says of a function, or its place among those that are being looked at."""
+    stack = _OPEN.__dict__.setdefault("stack", [])
+    for above, other in enumerate(reversed(stack)):
+        if other is function:
+            return ("above", above)
+    stack.append(function)
+    try:
+        return of()
+    finally:
+        stack.pop()
 
 
 def _code(code):
-    constants = tuple(_code(it) if isinstance(it, types.CodeType) else canonical(it) for it in code.co_consts)
+    constants = tuple(_constant(it) for it in code.co_consts)
     names = (code.co_names, code.co_varnames[: code.co_argcount + code.co_kwonlyargcount], code.co_freevars)
-    return (code.co_code, code.co_flags, constants, *names)
+    return (code.co_code, getattr(code, "co_exceptiontable", b""), code.co_flags, constants, *names)
+
+
+def _constant(value):
+    if isinstance(value, types.CodeType):
+        return hash_buffer(_encode(_code(value)))
+    if isinstance(value, (int, float, complex)):
+        # Also by type and sign.
+        return (type(value).__name__, repr(value))
+    if isinstance(value, tuple):
+        return ("tuple", *(_constant(it) for it in value))
+    if isinstance(value, frozenset):
+        return ("set", *sorted(_encode(_constant(it)) for it in value))
+    return canonical(value)
 
 
 def _callable(value, typed, depth):
     if isinstance(value, type):
         return ("class", _named(value))
     if isinstance(value, types.MethodType):
-        return ("method", _callable(value.__func__, typed, depth), canonical(value.__self__, typed, depth))
+        return ("method", canonical((value.__func__, value.__self__), typed, depth))
     if isinstance(value, types.BuiltinFunctionType):
-        return ("builtin", f"{value.__module__}.{value.__qualname__}")
-    cells = tuple(_cell(cell, typed, depth) for cell in value.__closure__ or ())
-    return ("function", _named(value), code_digest(value), cells)
+        name, owner = f"{value.__module__}.{value.__qualname__}", value.__self__
+        bound = None if isinstance(owner, types.ModuleType) else canonical(owner, typed, depth)
+        return ("builtin", name, bound)
+    # It takes more of Python's stack than a container does.
+    said = _once(value, lambda: hash_buffer(_encode(_function(value, lambda it: canonical(it, typed, depth + 5)))))
+    return ("function", _named(value), said)
 
 
-def _cell(cell, typed, depth):
+def _cell(cell, of):
     try:
         content = cell.cell_contents
     except ValueError:
         return ("empty",)
-    return canonical(content, typed, depth)
+    return of(content)
+
+
+class _Pickler(pickle.Pickler):
+    """Names what stands in the main module alike in all processes, and looks into functions that have no name."""
+
+    def persistent_id(self, value):
+        if isinstance(value, types.FunctionType):
+            main = _module(value.__module__) == "__main__"
+            return _encode(_callable(value, False, 5)) if main or "<" in value.__qualname__ else None
+        if isinstance(value, type) and _module(value.__module__) == "__main__":
+            return _named(value)
+        return None
 
 
 def _pickled(value, kind):
     buffers, out = [], io.BytesIO()
     try:
-        pickle.Pickler(out, protocol=5, buffer_callback=buffers.append).dump(value)
+        _Pickler(out, protocol=5, buffer_callback=buffers.append).dump(value)
         parts = tuple(hash_buffer(buffer.raw()) for buffer in buffers)
     except Exception as error:
         raise Unhashable(
