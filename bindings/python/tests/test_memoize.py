@@ -64,8 +64,74 @@ def test_ignored_parameters_do_not_matter(cache):
     function, calls = counted(cache, ignore=("y",))
     function(1, y=object()), function(1, y=2)
     assert len(calls) == 1
+    function, calls = counted(cache, ignore=("verbose", "y"))
+    function(1, 5, verbose=1), function(1, 6, verbose=2), function(1)
+    assert len(calls) == 1
     with pytest.raises(ValueError):
-        counted(cache, ignore=("no_such",))
+        cache.memoize(ignore=("no_such",))(lambda x: x)
+
+
+def test_other_ways_to_keep_results_do_not_meet(cache):
+    def f(a, b):
+        return (a, b)
+
+    one, two = (cache.memoize(name="f", version=1, ignore=it)(f) for it in ("a", "b"))
+    assert one(1, 2) == (1, 2) and two(2, 1) == (2, 1)
+    dated = cache.memoize(name="f", version=1, ignore="a", expire=100, stale_while_revalidate=100)(f)
+    assert dated(1, 2) == (1, 2) == one(1, 2)
+
+
+def test_what_a_function_closes_over_makes_it_another(cache):
+    def adder(n):
+        @cache.memoize()
+        def add(x):
+            return x + n
+
+        return add
+
+    assert (adder(1)(1), adder(2)(1), adder(1)(1)) == (2, 3, 2)
+    assert adder(1).key(1) == adder(1).key(1) != adder(2).key(1)
+    lock = threading.Lock()
+
+    @cache.memoize()
+    def guarded(x):
+        with lock:
+            return x
+
+    assert guarded(1) == 1 and guarded.contains(1)
+
+
+def test_what_cannot_be_kept_is_not_lost(directory):
+    cache = Cache(directory / "c", maintenance=None, size_limit=100_000)
+
+    @cache.memoize()
+    def large(n):
+        return b"x" * n if n else object()
+
+    for n, kind in ((200_000, drystone.TooLarge), (0, drystone.UnsupportedType)):
+        with pytest.raises(kind) as caught:
+            large(n)
+        assert type(caught.value.result) in (bytes, object) and "result" in caught.value.__notes__[0]
+    assert large(10) == b"x" * 10
+
+    def full(*said, **more):
+        raise drystone.NoSpace("the disk is full")
+
+    cache.set = full
+    with pytest.warns(RuntimeWarning, match="the disk is full"):
+        assert large(11) == b"x" * 11
+
+
+def test_what_cannot_be_memoized_is_told_when_it_is_decorated(cache):
+    def numbers(x):
+        yield x
+
+    async def stream(x):
+        yield x
+
+    for wrong in (numbers, stream, staticmethod(len), classmethod(numbers)):
+        with pytest.raises(TypeError):
+            cache.memoize()(wrong)
 
 
 def test_versions_live_side_by_side(cache):
@@ -130,6 +196,28 @@ def test_methods(cache):
     assert one.same.__name__ == "same"
 
 
+class Counter:
+    def __init__(self, start):
+        self.start = start
+
+    def count(self, x):
+        return self.start + x
+
+
+def test_bound_methods_are_values(cache):
+    Counter.count = cache.memoize()(Counter.__dict__["count"])
+    try:
+        counter = Counter(1)
+        assert pickle.loads(pickle.dumps(counter.count))(2) == counter.count(2) == 3
+        assert counter.count == counter.count != Counter(1).count and len({counter.count, counter.count}) == 1
+        assert pickle.loads(pickle.dumps(Counter.count)) is Counter.count
+        asked = cache.memoize(name="asked", version=1)(lambda method: method(1))
+        assert asked(counter.count) == 2 and asked(Counter(5).count) == 6
+        assert counter.count.__cache_key__(2) == counter.count.key(2) == Counter(1).count.key(2) != counter.count.key(3)
+    finally:
+        Counter.count = Counter.count.function
+
+
 def test_coroutines(cache):
     calls = []
 
@@ -144,6 +232,7 @@ def test_coroutines(cache):
         return await slow(3)
 
     assert asyncio.run(main()) == 6 and calls == [3]
+    assert asyncio.iscoroutinefunction(slow)
 
 
 def test_threads_compute_once_and_an_error_is_not_kept(cache):
@@ -244,6 +333,39 @@ def test_old_results_serve_while_new_ones_are_computed(cache):
     while function(1) == 1 and time.time() < end:
         time.sleep(0.01)
     assert function(1) >= 2
+
+
+def test_an_old_result_serves_again_while_its_caller_computes(cache):
+    going, calls = threading.Event(), []
+
+    @cache.memoize(name="sync", version=1, expire=0.01, stale_while_revalidate=100)
+    def function(x):
+        calls.append(x)
+        if len(calls) > 1:
+            going.wait(30)
+        return len(calls)
+
+    assert function(1) == 1
+    time.sleep(0.05)
+    assert [function(1) for _ in range(5)] == [1] * 5
+    going.set()
+
+    @cache.memoize(name="async", version=1, expire=0.01, stale_while_revalidate=100)
+    async def slow(x):
+        calls.append(x)
+        await asyncio.sleep(0.1)
+        return len(calls)
+
+    async def main():
+        first = await slow(1)
+        await asyncio.sleep(0.05)
+        assert [await slow(1) for _ in range(5)] == [first] * 5
+        end = time.time() + 10
+        while await slow(1) == first and time.time() < end:
+            await asyncio.sleep(0.01)
+        assert await slow(1) > first
+
+    asyncio.run(main())
 
 
 def test_a_shelved_result_is_a_few_bytes(cache):

@@ -30,7 +30,7 @@ def import_diskcache(path, into=None, *, pickle=None):
     pickle=True is passed): a pickle can execute anything. DiskCache need not be installed, and nothing of it changes.
     Returns what was imported, and what was skipped and why.
     """
-    path = pathlib.Path(path).expanduser()
+    path = pathlib.Path(path).expanduser().absolute()
     shards = sorted(path.glob("[0-9][0-9][0-9]/cache.db")) or [path / "cache.db"]
     if not shards[0].is_file():
         raise InvalidInput(f"{path} is no directory of DiskCache: it has no cache.db")
@@ -100,7 +100,7 @@ def import_joblib(path, into=None, *, pickle=None):
     """Brings the results of a joblib.Memory directory over: each under the key ("joblib", function, hash of arguments),
     with the arguments' texts in its tag. joblib is needed for reading, and pickle=True, because joblib's files are
     pickles."""
-    path = pathlib.Path(path).expanduser()
+    path = pathlib.Path(path).expanduser().absolute()
     root = path / "joblib" if (path / "joblib").is_dir() else path
     found = sorted(root.rglob("output.pkl"))
     if not found:

@@ -3,15 +3,21 @@
 import asyncio
 import functools
 import inspect
+import itertools
 import os
 import threading
 import time
+import warnings
 
-from drystone._drystone import InvalidInput
+from drystone._drystone import Error, IndexFull, InvalidInput, IoError, Limit, NoSpace, TimedOut, UnsupportedType
 from drystone.cache import ENOVAL, Cache, _owner
-from drystone.hashing import canonical, code_digest, hash_buffer
+from drystone.hashing import _module, canonical, code_digest, hash_buffer
 
 _SAID = "drystone.memoize"
+# Whoever computes beside its caller, who may ask again meanwhile: owners that are no thread and no task.
+_BESIDE = itertools.count(1 << 63)
+#: Errors that say nothing about the result: another time, or elsewhere, it could be kept.
+_NO_ROOM = (NoSpace, IndexFull, Limit, IoError, TimedOut)
 #: A longer key is hashed.
 _KEY_BYTES = 200
 #: So long a computation goes on, or is waited for, before anybody is told.
@@ -46,11 +52,15 @@ def decorator(
     progress=None,
 ):
     """What `Cache.memoize` returns."""
-    if callable(name):
+    if callable(name) or isinstance(name, (staticmethod, classmethod)):
         raise TypeError("memoize is called before it decorates: write @cache.memoize()")
     ignore = {ignore} if isinstance(ignore, str) else set(ignore)
 
     def decorate(function):
+        if isinstance(function, (staticmethod, classmethod)):
+            raise TypeError(f"write @{type(function).__name__} above @cache.memoize(), not below it")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise UnsupportedType(f"{function.__qualname__} yields its results: return a list of them to keep it")
         kind = AsyncMemoized if inspect.iscoroutinefunction(function) else Memoized
         return kind(
             cache, function, name, typed, expire, tag, ignore, version, wait, stale_while_revalidate, progress
@@ -71,12 +81,16 @@ class Memoized:
         self._signature = inspect.signature(function)
         self._typed, self._expire, self._tag, self._ignore = typed, expire, tag, ignore
         self._wait, self._stale, self._progress = wait, stale, progress
-        unknown = {it for it in ignore if isinstance(it, str)} - set(self._signature.parameters)
-        if unknown:
+        parameters = self._signature.parameters
+        unknown = {it for it in ignore if isinstance(it, str)} - set(parameters)
+        if unknown and not any(it.kind is it.VAR_KEYWORD for it in parameters.values()):
             raise InvalidInput(f"ignore= names {sorted(unknown)}, which are no parameters of {function.__qualname__}")
-        self.name = name or f"{function.__module__}.{function.__qualname__}"
+        self.name = name or f"{_module(function.__module__)}.{function.__qualname__}"
         # Versions of a function live side by side: each has keys of its own.
         self.version = canonical(version) if version is not None else code_digest(function)
+        # Results are kept with their dates, or keyed without some of the arguments: others do not meet them.
+        how = (*sorted(map(str, ignore)), *([] if stale is None else [("dated",)]))
+        self._begin = (_SAID, self.name, self.version, *([how] if how else []))
         self._hits = self._misses = 0
         self._plain = all(
             it.kind is it.POSITIONAL_OR_KEYWORD and it.default is it.empty for it in self._signature.parameters.values()
@@ -91,11 +105,13 @@ class Memoized:
         else:
             said = self._bound(args, kwargs)
         said = tuple([canonical(it, self._typed) for it in said])
-        key = (_SAID, self.name, self.version, said)
+        key = (*self._begin, said)
         encoded = self.cache._encode_key(key)
         if len(encoded) <= _KEY_BYTES:
             return key
-        return (_SAID, self.name, self.version, hash_buffer(encoded))
+        return (*self._begin, hash_buffer(encoded))
+
+    __cache_key__ = key
 
     def _bound(self, args, kwargs):
         bound = self._signature.bind(*args, **kwargs)
@@ -134,11 +150,20 @@ class Memoized:
         return value, True
 
     def _keep(self, key, value):
-        expire = self._expire
+        expire, kept = self._expire, value
         if self._stale is not None:
-            value = (value, None if expire is None else time.time() + expire)
+            kept = (value, None if expire is None else time.time() + expire)
             expire = None if expire is None else expire + self._stale
-        self.cache.set(key, value, expire=expire, tag=self._tag)
+        try:
+            self.cache.set(key, kept, expire=expire, tag=self._tag)
+        except (Error, OSError) as error:
+            if isinstance(error, _NO_ROOM):
+                # What took hours to compute is not lost to a full disk.
+                warnings.warn(f"the result of {self.name} is not kept: {error}", RuntimeWarning, stacklevel=2)
+                return
+            error.result = value
+            error.add_note("The result that could not be kept is the attribute `result` of this error.")
+            raise
 
     def _compute_once(self, key, args, kwargs):
         start, told = time.monotonic(), _Told(self._progress, self.name)
@@ -177,7 +202,7 @@ class Memoized:
 
     def _revalidate(self, key, args, kwargs):
         """Computes anew beside the caller, who has the old value, unless somebody does already."""
-        claim = self.cache._claim(key, _owner())
+        claim = self.cache._claim(key, next(_BESIDE))
         if claim is None:
             return
 
@@ -228,6 +253,9 @@ class Memoized:
         # As a function is: by its name.
         return self.function.__qualname__
 
+    def _canonical(self, typed, depth):
+        return ("memoized", self.name, self.version)
+
     def __repr__(self):
         return f"<memoized {self.name} in {self.cache!r}>"
 
@@ -235,12 +263,23 @@ class Memoized:
 class AsyncMemoized(Memoized):
     """A coroutine function whose results are kept."""
 
+    def __init__(self, *said):
+        super().__init__(*said)
+        self._tasks = set()
+        if hasattr(inspect, "markcoroutinefunction"):
+            inspect.markcoroutinefunction(self)
+        else:
+            self._is_coroutine = asyncio.coroutines._is_coroutine
+
     async def __call__(self, *args, **kwargs):
         key = self.key(*args, **kwargs)
         value, is_fresh = self._look(key)
         if value is not ENOVAL:
             if not is_fresh:
-                asyncio.get_running_loop().create_task(self._anew(key, args, kwargs))
+                task = asyncio.get_running_loop().create_task(self._anew(key, args, kwargs))
+                # The loop itself does not keep it.
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
             return value
         start, told = time.monotonic(), _Told(self._progress, self.name)
         while True:
@@ -268,7 +307,7 @@ class AsyncMemoized(Memoized):
                 claim.release()
 
     async def _anew(self, key, args, kwargs):
-        claim = self.cache._claim(key, _owner())
+        claim = self.cache._claim(key, next(_BESIDE))
         if claim is not None:
             try:
                 self._misses += 1
@@ -298,9 +337,23 @@ class BoundMemoized:
     def __call__(self, *args, **kwargs):
         return self._memoized(self._instance, *args, **kwargs)
 
+    def __reduce__(self):
+        return getattr, (self._instance, self._memoized.function.__name__)
+
+    def _canonical(self, typed, depth):
+        return ("method", self._memoized._canonical(typed, depth), canonical(self._instance, typed, depth))
+
+    def __eq__(self, other):
+        if type(other) is not BoundMemoized:
+            return NotImplemented
+        return self._memoized is other._memoized and self._instance is other._instance
+
+    def __hash__(self):
+        return hash((id(self._memoized), id(self._instance)))
+
     def __getattr__(self, name):
         method = getattr(self._memoized, name)
-        if name in ("call", "refresh", "invalidate", "key", "shelve", "contains"):
+        if name in ("call", "refresh", "invalidate", "key", "shelve", "contains", "__cache_key__"):
             return functools.partial(method, self._instance)
         return method
 
