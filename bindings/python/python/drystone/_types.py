@@ -1,6 +1,7 @@
 """What the codec does not do itself: other types are taken apart into values that it knows, and put together again.
 
-`take_apart` gives ("array", header, buffer), ("buffer", None, buffer), or ("name", name, value). Nothing here executes
+`take_apart` gives ("array", header, buffer), ("buffer", None, buffer), ("value", None, value) for what is encoded instead, or
+("name", name, value). Nothing here executes
 what was stored, except pickles, and these only where they are allowed.
 """
 
@@ -11,6 +12,7 @@ import pathlib
 import pickle as _pickle
 import sys
 import uuid
+import zoneinfo
 
 from drystone import _drystone
 from drystone._drystone import BadValue, UnsupportedType
@@ -19,6 +21,8 @@ from drystone._drystone import BadValue, UnsupportedType
 _headers_read = {}
 _headers_made = {}
 _HEADERS_MAX = 4096
+# From here on bytes are a part of their own.
+_PART_BYTES_MIN = 64 << 10
 
 
 def _numpy():
@@ -172,8 +176,6 @@ def _zone_back(said):
         offset = _delta_back(said[1])
         plain = datetime.timezone(offset)
         return plain if plain.tzname(None) == said[2] else datetime.timezone(offset, said[2])
-    import zoneinfo
-
     return zoneinfo.ZoneInfo(said[1])
 
 
@@ -214,6 +216,7 @@ _TAKE = {
     datetime.datetime: ("datetime", _take_datetime),
     datetime.timedelta: ("timedelta", _delta),
     datetime.timezone: ("timezone", _zone),
+    zoneinfo.ZoneInfo: ("timezone", _zone),
     decimal.Decimal: ("decimal", str),
     uuid.UUID: ("uuid", lambda it: it.bytes),
     range: ("range", lambda it: (it.start, it.stop, it.step)),
@@ -243,12 +246,31 @@ _KEYS.update(_PATHS.values())
 
 
 def _key_form(value):
-    """Equal values give equal forms."""
-    if type(value) is decimal.Decimal:
-        if value.is_finite() and value == value.to_integral_value():
-            return int(value)
-        return ("decimal", str(value.normalize()))
-    return None
+    """What stands for a key, equal for equal ones: a Decimal that is whole is that number."""
+    kind = type(value)
+    if kind is decimal.Decimal and value.is_finite():
+        sign, digits, exponent = value.as_tuple()
+        text = "".join(map(str, digits)).lstrip("0")
+        plain = text.rstrip("0")
+        exponent += len(text) - len(plain)
+        if not plain or 0 <= exponent <= _KEY_EXPONENT_MAX:
+            return "value", None, int(value)
+        # Not by normalize(), which rounds.
+        return "name", "decimal", f"{'-' * sign}{plain}E{exponent}"
+    if kind is range:
+        count = len(value) if abs(value.stop - value.start) < 1 << 62 else 2
+        if count < 2:
+            return "name", "range", (value.start, value.start + 1, 1) if count else (0, 0, 1)
+        last = value[-1]
+        return "name", "range", (value.start, last + (1 if value.step > 0 else -1), value.step)
+    name, take = _TAKE[kind]
+    if kind is pathlib.PurePosixPath and pathlib.PurePosixPath("/") == pathlib.Path("/"):
+        return "name", name, (pathlib.PosixPath.__name__, str(value))
+    return "name", name, take(value)
+
+
+# A larger power of ten is no number that is written out.
+_KEY_EXPONENT_MAX = 1000
 
 
 def take_apart(value, pickle, is_key):
@@ -271,9 +293,13 @@ def take_apart(value, pickle, is_key):
             return "name", "numpy scalar", numpy.asarray(value)
         elif isinstance(value, numpy.dtype) and not value.hasobject:
             return "name", "dtype", repr(numpy.lib.format.dtype_to_descr(value))
-    taken = _take_table(value, kind)
-    if taken is not None:
-        return taken
+    try:
+        taken = _take_table(value, kind)
+        if taken is not None:
+            return taken
+    except UnsupportedType:
+        if not pickle:
+            raise
     if pickle:
         buffers = []
         try:
@@ -301,11 +327,7 @@ class _Buffer:
 
 def _take_key(value, kind):
     if kind in _KEYS:
-        form = _key_form(value)
-        if type(form) is int:
-            return "name", "whole", form
-        name, take = _TAKE[kind]
-        return "name", name, form[1] if form else take(value)
+        return _key_form(value)
     numpy = _numpy()
     if numpy is not None and isinstance(value, numpy.generic) and not value.dtype.hasobject:
         return "name", "numpy scalar", (value.dtype.str, value.tobytes())
@@ -326,71 +348,59 @@ def _take_array(numpy, value, kind, pickle):
     if kind is numpy.ndarray or kind is numpy.memmap:
         header, data = array_parts(numpy.asarray(value))
         return "array", header, data
+    if value is numpy.ma.masked:
+        return "name", "masked", None
     if kind is numpy.ma.MaskedArray:
         mask = None if value.mask is numpy.ma.nomask else numpy.asarray(value.mask)
-        said = (numpy.asarray(value.data), mask, numpy.asarray(value.fill_value), bool(value.hardmask))
+        default = numpy.ma.MaskedArray(numpy.zeros(1, value.dtype)).fill_value
+        fill = None if repr(value.fill_value) == repr(default) else numpy.asarray(value.fill_value)
+        said = (numpy.asarray(value.data), mask, fill, bool(value.hardmask))
         return "name", "masked array", said
     if kind is numpy.recarray or kind is numpy.matrix:
-        return "name", kind.__name__, value.view(numpy.ndarray, *(
-            [numpy.dtype(value.dtype.descr)] if kind is numpy.recarray and value.dtype.names else []))
+        dtype = value.dtype if value.dtype.names is None else numpy.dtype((numpy.void, value.dtype))
+        return "name", kind.__name__, value.view(dtype, numpy.ndarray)
     return None
 
 
 def _take_table(value, kind):
     module = kind.__module__.partition(".")[0]
     if module == "pandas":
-        return _take_pandas(value, kind)
+        return _take_pandas(value)
     if module == "pyarrow" and kind.__name__ in ("Table", "RecordBatch") or kind.__name__ == "ChunkedArray":
         import pyarrow
 
         if kind is pyarrow.Table:
-            return "name", "arrow table", _Buffer(_ipc(value))
+            return "name", "arrow table", _stream(value)
         if kind is pyarrow.RecordBatch:
-            return "name", "arrow batch", _Buffer(_ipc(pyarrow.Table.from_batches([value])))
+            return "name", "arrow batch", _stream(pyarrow.Table.from_batches([value]))
         if kind is pyarrow.ChunkedArray:
-            return "name", "arrow chunked", _Buffer(_ipc(pyarrow.table({"": value})))
+            return "name", "arrow chunked", _stream(pyarrow.table({"": value}))
     if module == "pyarrow":
         import pyarrow
 
         if isinstance(value, pyarrow.Array):
-            return "name", "arrow array", _Buffer(_ipc(pyarrow.table({"": value})))
+            return "name", "arrow array", _stream(pyarrow.table({"": value}))
     if module == "polars":
         import polars
 
         if kind is polars.DataFrame:
-            return "name", "polars frame", _Buffer(_ipc(value.to_arrow()))
+            return "name", "polars frame", _stream(value.to_arrow())
         if kind is polars.Series:
-            return "name", "polars series", _Buffer(_ipc(value.to_frame(value.name).to_arrow()))
+            return "name", "polars series", _stream(value.to_frame(value.name).to_arrow())
     return None
 
 
-def _take_pandas(value, kind):
-    import pandas
+def _take_pandas(value):
+    from drystone import _frames
 
-    if kind is pandas.Timestamp:
-        return None if value.nanosecond else ("name", "timestamp", value.to_pydatetime())
-    if kind not in (pandas.DataFrame, pandas.Series) and not isinstance(value, pandas.Index):
-        return None
-    try:
-        import pyarrow
-    except ImportError:
-        raise UnsupportedType("tables of pandas are stored through pyarrow: install it, or use pickle=True") from None
-    try:
-        if kind is pandas.DataFrame:
-            table = pyarrow.Table.from_pandas(value, preserve_index=True)
-            return "name", "pandas frame", (_Buffer(_ipc(table)),)
-        if kind is pandas.Series:
-            table = pyarrow.Table.from_pandas(value.to_frame("value"), preserve_index=True)
-            return "name", "pandas series", (_Buffer(_ipc(table)), _label(value.name))
-        frame = value.to_frame(index=False)
-        table = pyarrow.Table.from_pandas(frame, preserve_index=False)
-        return "name", "pandas index", (_Buffer(_ipc(table)), [_label(name) for name in value.names])
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, pyarrow.ArrowNotImplementedError) as error:
-        raise UnsupportedType(f"pyarrow cannot hold this {kind.__name__}: {error}") from error
+    taken = _frames.take(value, _stream)
+    return None if taken is None else ("name", *taken)
 
 
-def _label(name):
-    return name if name is None or type(name) in (str, int, float, bool, tuple) else str(name)
+def _stream(table):
+    """A table of Arrow's as a part of its own, or as bytes where it is small."""
+    view = _ipc(table)
+    return _Buffer(view) if view.size >= _PART_BYTES_MIN else view.to_pybytes()
 
 
 def _ipc(table):
@@ -406,33 +416,21 @@ def _ipc(table):
 
 
 def _table(buffer):
+    """Small ones are looked at to the end; of large ones, which are read in place, the bounds are."""
     import pyarrow
 
     with pyarrow.ipc.open_stream(pyarrow.py_buffer(buffer)) as reader:
-        return reader.read_all()
+        table = reader.read_all()
+    table.validate(full=len(memoryview(buffer)) < _PART_BYTES_MIN)
+    return table
 
 
 def _put_masked(numpy, said):
     data, mask, fill, hard = said
     array = numpy.ma.MaskedArray(data, numpy.ma.nomask if mask is None else mask, copy=False, hard_mask=hard)
-    array.fill_value = fill
+    if fill is not None:
+        array.fill_value = fill
     return array
-
-
-def _put_pandas(name, said):
-    table = _table(said[0])
-    if name == "pandas frame":
-        return table.to_pandas()
-    if name == "pandas series":
-        series = table.to_pandas()["value"]
-        series.name = said[1]
-        return series
-    import pandas
-
-    frame = table.to_pandas()
-    if len(said[1]) > 1:
-        return pandas.MultiIndex.from_frame(frame, names=said[1])
-    return pandas.Index(frame.iloc[:, 0], name=said[1][0])
 
 
 def put_together(name, said, pickle):
@@ -448,7 +446,7 @@ def put_together(name, said, pickle):
                     "whoever can write it"
                 )
             return _pickle.loads(said[0], buffers=said[1])
-        if name in ("numpy scalar", "masked array", "recarray", "matrix", "dtype"):
+        if name in ("numpy scalar", "masked array", "masked", "recarray", "matrix", "dtype"):
             import numpy
 
             if name == "numpy scalar":
@@ -459,15 +457,13 @@ def put_together(name, said, pickle):
                 return numpy.lib.format.descr_to_dtype(ast.literal_eval(said))
             if name == "masked array":
                 return _put_masked(numpy, said)
+            if name == "masked":
+                return numpy.ma.masked
             return said.view(getattr(numpy, name))
-        if name == "whole":
-            return said
-        if name == "timestamp":
-            import pandas
-
-            return pandas.Timestamp(said)
         if name.startswith("pandas "):
-            return _put_pandas(name, said)
+            from drystone import _frames
+
+            return _frames.put(name, said)
         if name.startswith("arrow "):
             table = _table(said)
             if name == "arrow table":

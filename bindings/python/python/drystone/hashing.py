@@ -24,7 +24,7 @@ import sys
 import threading
 import types
 
-from drystone._drystone import RawCache, Unhashable, hash_buffer
+from drystone._drystone import RawCache, Unhashable, UnsupportedType, hash_buffer
 
 _encode = RawCache._encode_key
 _PLAIN = {str, bytes, int, float, bool, type(None)}
@@ -213,11 +213,14 @@ def _table(value, kind, module, typed, depth):
         return _arrow(value, kind)
     if module == "polars":
         return _polars(value, kind)
-    from drystone._types import _take_table
+    from drystone import _frames
 
-    taken = _take_table(value, kind)
-    # Tables of pandas are what they are stored as.
-    return None if taken is None else ("table", taken[1], canonical(taken[2], typed, depth))
+    # Tables of pandas are what they are stored as, but for Arrow's memory.
+    try:
+        taken = _frames.take(value, lambda table: (str(table.schema), *_columns(table)))
+    except UnsupportedType:
+        return None
+    return None if taken is None else ("table", taken[0], canonical(taken[1], typed, depth))
 
 
 def _arrow(value, kind):
@@ -229,13 +232,17 @@ def _arrow(value, kind):
         table = value
     else:
         return None
-    columns = tuple(_column(pyarrow, column) for column in table.columns)
-    schema = table.schema
-    return ("table", kind.__name__, hash_buffer(schema.serialize()), table.num_rows, columns)
+    return ("table", kind.__name__, hash_buffer(table.schema.serialize()), table.num_rows, _columns(table))
 
 
-def _column(pyarrow, column):
+def _columns(table):
+    return tuple(_column(column) for column in table.columns)
+
+
+def _column(column):
     """The digest of a column, however it is cut into pieces and whatever stands where nothing is."""
+    import pyarrow
+
     from drystone._types import _ipc
 
     if isinstance(column, pyarrow.ChunkedArray):

@@ -33,6 +33,10 @@ fn bad(py: Python<'_>, what: &str) -> PyErr {
     own(py, "BadValue", format!("a stored value cannot be decoded: {what}"))
 }
 
+fn unhashable(py: Python<'_>) -> PyErr {
+    bad(py, "an item of a set, or a key, cannot be one")
+}
+
 /// Decodes a value.
 pub fn decode<'py>(
     py: Python<'py>,
@@ -160,13 +164,20 @@ impl<'a, 'py> Decoder<'a, 'py> {
         let value = match tag {
             TUPLE => PyTuple::new(py, self.items()?)?.into_any(),
             LIST => PyList::new(py, self.items()?)?.into_any(),
-            SET => PySet::new(py, self.items()?)?.into_any(),
-            FROZENSET => PyFrozenSet::new(py, self.items()?)?.into_any(),
+            SET => {
+                let items = self.items()?;
+                PySet::new(py, items).map_err(|_| unhashable(py))?.into_any()
+            }
+            FROZENSET => {
+                let items = self.items()?;
+                PyFrozenSet::new(py, items).map_err(|_| unhashable(py))?.into_any()
+            }
             DICT => {
                 let dict = PyDict::new(py);
                 for _ in 0..self.count()? {
                     let key = self.value()?;
-                    dict.set_item(key, self.value()?)?;
+                    let value = self.value()?;
+                    dict.set_item(key, value).map_err(|_| unhashable(py))?;
                 }
                 dict.into_any()
             }

@@ -114,12 +114,7 @@ impl<'py> Encoder<'py> {
         } else if let Ok(set) = value.cast_exact::<PyFrozenSet>() {
             self.set(FROZENSET, set.len(), set.iter())?;
         } else if let Ok(number) = value.cast_exact::<PyComplex>() {
-            self.bytes.push(COMPLEX);
-            let (real, imaginary) = (number.real() + 0.0, number.imag() + 0.0);
-            let (real, imaginary) =
-                if self.is_key { (real, imaginary) } else { (number.real(), number.imag()) };
-            self.bytes.extend_from_slice(&real.to_le_bytes());
-            self.bytes.extend_from_slice(&imaginary.to_le_bytes());
+            self.complex(number.real(), number.imag())?;
         } else if self.is_key {
             self.other(value)?;
         } else if let Ok(list) = value.cast_exact::<PyList>() {
@@ -204,6 +199,19 @@ impl<'py> Encoder<'py> {
         Ok(())
     }
 
+    fn complex(&mut self, real: f64, imaginary: f64) -> PyResult<()> {
+        if self.is_key && imaginary == 0.0 {
+            // The same key as the real number.
+            return self.float(&PyFloat::new(self.py, real));
+        }
+        // Zeros of either sign are one key.
+        let zero = if self.is_key { 0.0 } else { -0.0 };
+        self.bytes.push(COMPLEX);
+        self.bytes.extend_from_slice(&(real + zero).to_le_bytes());
+        self.bytes.extend_from_slice(&(imaginary + zero).to_le_bytes());
+        Ok(())
+    }
+
     fn text(&mut self, text: &Bound<'py, PyString>) -> PyResult<()> {
         match text.to_cow() {
             Ok(utf8) if utf8.len() < PART_BYTES_MIN || self.is_key => {
@@ -244,7 +252,8 @@ impl<'py> Encoder<'py> {
         self.value(value)
     }
 
-    /// What `drystone._types.take_apart` makes of it: an array (header, buffer), a buffer, or a name and a value.
+    /// What `drystone._types.take_apart` makes of it: an array (header, buffer), a buffer, another value,
+    /// or a name and a value.
     fn other(&mut self, value: &Bound<'py, PyAny>) -> PyResult<()> {
         static TAKE_APART: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let take_apart = TAKE_APART.import(self.py, "drystone._types", "take_apart")?;
@@ -268,6 +277,7 @@ impl<'py> Encoder<'py> {
                 held.racy().copy_to(0, &mut self.bytes[start..]);
                 Ok(())
             }
+            "value" => self.value(&second),
             "buffer" => self.part(BUFFER_PART, Vec::new(), &second),
             _ => self.named(first.cast::<PyString>()?.to_str()?, &second),
         }
