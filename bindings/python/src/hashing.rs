@@ -47,7 +47,7 @@ fn hash_all(held: &impl Chunks) -> u128 {
 
 /// The digests of the chunks from `first` on.
 fn hash_some(held: &impl Chunks, first: usize, digests: &mut [u128]) {
-    let mut piece = vec![0; PIECE];
+    let mut piece = vec![0; held.len().clamp(1, PIECE)];
     for (at, digest) in digests.iter_mut().enumerate() {
         let start = (first + at) * CHUNK;
         *digest = held.hash(start..held.len().min(start + CHUNK), &mut piece);

@@ -8,6 +8,7 @@ The rules:
   its transpose differ unless they are equal, and so do float32 and float64. Elements are compared by their bits, without
   those that only pad: in arrays 0.0 and -0.0 differ, and nans of different bits do. Subclasses of arrays are what their
   elements, their class and their attributes are; what lies under a mask does not count.
+* Tables are what their columns and indexes are; a range that counts rows is another index than its numbers.
 * Lists and tuples differ; dicts and sets have no order.
 * Functions are what they are called, what their code does, and what they close over; not the functions that they
   call by name. Classes are what they are called.
