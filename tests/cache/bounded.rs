@@ -176,6 +176,23 @@ fn s3_fifo_keeps_what_is_asked_for_again() {
 }
 
 #[test]
+fn what_was_read_since_it_came_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = bounded(dir.path(), CacheOptions::new().item_limit(40));
+    for at in 0..40 {
+        cache.set(format!("{at:04}"), b"").unwrap();
+    }
+    for at in [0, 3, 7] {
+        cache.get(format!("{at:04}")).unwrap().expect("it is there");
+    }
+    for at in 40..60 {
+        cache.set(format!("{at:04}"), b"").unwrap();
+    }
+    let kept = there(&cache, 0..12);
+    assert_eq!(kept, [0, 3, 7], "what was read is kept, and what was not goes in its order");
+}
+
+#[test]
 fn limits_that_are_lowered_hold_for_all_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let (one, two) =
