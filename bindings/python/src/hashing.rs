@@ -28,8 +28,12 @@ pub fn hash_buffer<'py>(
 fn hash_all(held: &impl Chunks) -> u128 {
     let count = held.len().div_ceil(CHUNK).max(1);
     let mut digests = vec![0_u128; count];
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
-    if held.len() < SEVERAL_FROM || threads == 1 {
+    let threads = match held.len() {
+        // Asking the system takes longer than hashing few bytes.
+        ..SEVERAL_FROM => 1,
+        _ => std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX),
+    };
+    if threads == 1 {
         hash_some(held, 0, &mut digests);
     } else {
         std::thread::scope(|scope| {

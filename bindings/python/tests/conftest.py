@@ -1,11 +1,22 @@
 """What the tests share."""
 
+import os
 import pathlib
 import tempfile
 
 import pytest
 
 import drystone
+
+try:
+    from hypothesis import settings
+
+    # The same examples every time, unless others are asked for: HYPOTHESIS_PROFILE=random.
+    settings.register_profile("fixed", derandomize=True, deadline=None)
+    settings.register_profile("random", deadline=None)
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+except ImportError:
+    pass
 
 
 def _place():

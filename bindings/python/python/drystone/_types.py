@@ -258,11 +258,12 @@ def _key_form(value):
         # Not by normalize(), which rounds.
         return "name", "decimal", f"{'-' * sign}{plain}E{exponent}"
     if kind is range:
-        count = len(value) if abs(value.stop - value.start) < 1 << 62 else 2
+        # Its length may be more than len() can say.
+        start, step = value.start, value.step
+        count = max(0, -((start - value.stop) // step))
         if count < 2:
-            return "name", "range", (value.start, value.start + 1, 1) if count else (0, 0, 1)
-        last = value[-1]
-        return "name", "range", (value.start, last + (1 if value.step > 0 else -1), value.step)
+            return "name", "range", (start, start + 1, 1) if count else (0, 0, 1)
+        return "name", "range", (start, start + (count - 1) * step + (1 if step > 0 else -1), step)
     name, take = _TAKE[kind]
     if kind is pathlib.PurePosixPath and pathlib.PurePosixPath("/") == pathlib.Path("/"):
         return "name", name, (pathlib.PosixPath.__name__, str(value))
