@@ -10,6 +10,7 @@
 use super::options::{CompactOptions, CompactProgress, CompactReport};
 use super::pace::Pace;
 use super::rewrite::Rewriter;
+use super::unlink::Emptied;
 use super::victims::{Nominee, Victim};
 use crate::collect::{Collected, Cycle};
 use crate::engine::Engine;
@@ -103,7 +104,7 @@ struct Work<'a> {
     rewriter: Rewriter<'a>,
     garbage_min: f64,
     /// Written anew, and not unlinked yet.
-    emptied: Vec<Victim>,
+    emptied: Vec<Emptied>,
     emptied_bytes: u64,
     batch_bytes_max: u64,
     /// Copying, the space held back included, has found none.
@@ -197,7 +198,9 @@ impl<'a> Work<'a> {
         }
         self.report.rewritten_segments += u64::from(!victim.live.is_empty());
         self.emptied_bytes += victim.len;
-        self.emptied.push(Victim { live: Vec::new(), ..victim });
+        let Victim { mapped, len, live } = victim;
+        self.emptied.push(Emptied { number: mapped.number, len, were_live: live });
+        drop(mapped);
         let is_much =
             self.emptied.len() >= BATCH_SEGMENTS_MAX || self.emptied_bytes >= self.batch_bytes_max;
         if is_much || self.is_short_of_space()? { self.flush() } else { Ok(()) }
@@ -224,6 +227,7 @@ impl<'a> Work<'a> {
             return Ok(());
         }
         self.emptied_bytes = 0;
+        self.rewriter.sync(&pin())?;
         let removed = self.engine.unlink(std::mem::take(&mut self.emptied), &pin())?;
         self.report.removed_segments += removed;
         if removed > 0 && self.rewriter.leave_spare() {

@@ -112,13 +112,13 @@ impl<'a> Rewriter<'a> {
         live: &[Live],
         guard: &Guard,
     ) -> Result<()> {
-        let number = victim.facts.number;
+        let number = victim.mapped.number;
         let originals: Option<Vec<Original<'_>>> = live
             .iter()
             .map(|live| {
                 let header = Header { state: State::Published, ..live.header };
-                let rest = published_rest(&victim.facts.map, live.offset, &header, live.bytes)?;
-                Some(Original { header, rest })
+                let rest = published_rest(&victim.mapped.map, live.offset, &header, live.bytes)?;
+                Some(Original { header, held: live.held, rest })
             })
             .collect();
         let originals =
@@ -138,6 +138,15 @@ impl<'a> Rewriter<'a> {
         self.bytes += bytes;
         self.target = Some(Target { appender, is_spare });
         self.pace.spend(bytes);
+        Ok(())
+    }
+
+    /// Makes the copies in the target durable: what is known to last, no sync has to look at.
+    pub fn sync(&mut self, guard: &Guard) -> Result<()> {
+        if let Some(mut target) = self.target.take() {
+            self.engine.sync_appender(&mut target.appender, guard)?;
+            self.target = Some(target);
+        }
         Ok(())
     }
 

@@ -10,19 +10,30 @@
 //! them; all of it is superseded by what is durable.
 #![forbid(unsafe_code)]
 
-use super::victims::Victim;
+use super::victims::Live;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::segment::{segment_path, sync_name};
 use crate::sync::epoch::Guard;
 
+/// A sealed segment whose live records have been written anew.
+pub struct Emptied {
+    /// Its number.
+    pub number: u32,
+    /// Bytes of its file.
+    pub len: u64,
+    /// All its records that the index named when that began.
+    pub were_live: Vec<Live>,
+}
+
 impl Engine {
     /// Unlinks these segments, if nothing names what is in them; how many went.
-    pub(super) fn unlink(&self, victims: Vec<Victim>, guard: &Guard) -> Result<u64> {
+    pub(super) fn unlink(&self, emptied: Vec<Emptied>, guard: &Guard) -> Result<u64> {
         let mut gone = Vec::new();
-        for victim in victims {
-            if self.live_of(&victim.facts, guard)?.is_empty() {
-                gone.push((victim.facts.number, victim.len));
+        for emptied in emptied {
+            // What was not named in a sealed segment never will be.
+            if !self.names_any(emptied.number, &emptied.were_live, guard)? {
+                gone.push((emptied.number, emptied.len));
             }
         }
         if gone.is_empty() {

@@ -9,11 +9,12 @@ use crate::disk::Access;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::format::record::{Header, State};
-use crate::format::segment::{ENTRY_BYTES, HEAD_BYTES};
+use crate::format::segment::{ENTRY_BYTES, Entry, HEAD_BYTES};
 use crate::format::word::{Location, Word, WordKind};
 use crate::id::Key;
-use crate::segment::{Facts, read_facts};
+use crate::segment::{Mapped, read_listed};
 use crate::sync::epoch::Guard;
+use std::sync::Arc;
 
 /// Lookups that are under way at a time.
 const LANES: usize = 64;
@@ -58,6 +59,8 @@ pub struct Live {
     pub key: Key,
     /// Its header.
     pub header: Header,
+    /// For a pin the number that it holds, else zero.
+    pub held: u64,
     /// Offset of its header.
     pub offset: u64,
     /// Bytes from the header to its end.
@@ -66,8 +69,8 @@ pub struct Live {
 
 /// A sealed segment and the records in it that the index names.
 pub struct Victim {
-    /// What it holds.
-    pub facts: Facts,
+    /// Its bytes.
+    pub mapped: Arc<Mapped>,
     /// Bytes of its file.
     pub len: u64,
     /// The records to be copied, in order.
@@ -109,18 +112,17 @@ impl Engine {
     /// # Errors
     /// `Damaged` if a record that the index names does not stand where it should.
     pub(super) fn victim(&self, nominee: &Nominee, guard: &Guard) -> Result<Option<Victim>> {
-        let Some(facts) = read_facts(&self.files, nominee.number)? else { return Ok(None) };
-        if !facts.is_sealed {
-            return Ok(None);
-        }
-        let live = self.live_of(&facts, guard)?;
-        Ok(Some(Victim { facts, len: nominee.len, live }))
+        let number = nominee.number;
+        let Some(listed) = read_listed(&self.files, number)? else { return Ok(None) };
+        let Some(mapped) = self.segments.get(number, listed.end, guard)? else { return Ok(None) };
+        let live = self.live_of(mapped.as_ref(), &listed.records, guard)?;
+        Ok(Some(Victim { mapped: mapped.to_arc(), len: nominee.len, live }))
     }
 
     /// The records of a segment that the index names, in order.
-    pub(super) fn live_of(&self, facts: &Facts, guard: &Guard) -> Result<Vec<Live>> {
+    fn live_of(&self, mapped: &Mapped, records: &[Entry], guard: &Guard) -> Result<Vec<Live>> {
         let mut live = Vec::new();
-        for entries in facts.records.chunks(LANES) {
+        for entries in records.chunks(LANES) {
             let index = self.index(guard);
             let mut keys = [None; LANES];
             for (key, entry) in keys.iter_mut().zip(entries) {
@@ -130,32 +132,47 @@ impl Engine {
             for (entry, (key, header)) in
                 entries.iter().zip(keys).filter_map(|(entry, key)| Some((entry, key?)))
             {
-                let Some(location) = Location::new(facts.number, entry.offset()) else { continue };
+                let Some(location) = Location::new(mapped.number, entry.offset()) else { continue };
                 if names(index.lookup(key)?.word, location) {
                     let bytes = header.record_bytes(self.files.digest_bytes());
-                    self.check_stands(facts, entry.offset(), &header)?;
+                    check_stands(mapped, entry.offset(), &header)?;
                     // The index names it: it counts.
                     let header = Header { state: State::Published, ..header };
-                    live.push(Live { key, header, offset: entry.offset(), bytes });
+                    let (offset, held) = (entry.offset(), entry.held.get());
+                    live.push(Live { key, header, held, offset, bytes });
                 }
             }
         }
         Ok(live)
     }
 
-    /// Refuses to copy on the word of a footer alone.
-    fn check_stands(&self, facts: &Facts, offset: u64, listed: &Header) -> Result<()> {
-        let place = self.files.place(facts.number);
-        let header = facts.map.read_block(offset).and_then(|b| Header::decode(&b, place, offset));
-        let stands =
-            header.is_some_and(|header| Header { state: listed.state, ..header } == *listed);
-        if stands {
-            return Ok(());
+    /// Whether the index names any of these records of a segment.
+    pub(super) fn names_any(&self, number: u32, live: &[Live], guard: &Guard) -> Result<bool> {
+        let index = self.index(guard);
+        for live in live.chunks(LANES) {
+            live.iter().for_each(|live| index.prefetch(live.key));
+            for live in live {
+                let Some(location) = Location::new(number, live.offset) else { continue };
+                if names(index.lookup(live.key)?.word, location) {
+                    return Ok(true);
+                }
+            }
         }
-        Err(Error::damaged("a record is not what its segment's footer says", facts.number, offset)
-            .path(crate::segment::segment_path(facts.number))
-            .advice("run `blobtool fsck`"))
+        Ok(false)
     }
+}
+
+/// Refuses to copy on the word of a footer alone.
+fn check_stands(mapped: &Mapped, offset: u64, listed: &Header) -> Result<()> {
+    let header = mapped.header(offset);
+    let stands = header.is_some_and(|header| Header { state: listed.state, ..header } == *listed);
+    if stands {
+        return Ok(());
+    }
+    let number = mapped.number;
+    Err(Error::damaged("a record is not what its segment's footer says", number, offset)
+        .path(crate::segment::segment_path(number))
+        .advice("run `blobtool fsck`"))
 }
 
 /// Whether a word names the record at a location.

@@ -22,7 +22,7 @@ use crate::control::Control;
 use crate::disk::{File, LockKind, Reserve};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Kind, Place};
-use crate::format::segment::{HEAD_BYTES, Head};
+use crate::format::segment::{Entry, HEAD_BYTES, Head};
 use crate::format::word::Location;
 use crate::units::{KIB, MIB, SEGMENT_BYTES_MAX};
 use std::ops::Range;
@@ -54,6 +54,9 @@ pub struct Appender {
     pub(super) slot: Option<usize>,
     pub(super) hinted: u64,
     buffer: Vec<u8>,
+    /// The entries of all that stands in the segment, if that is nothing but copies that this appender
+    /// has made: sealing need not walk over them.
+    pub(super) copies: Option<Vec<Entry>>,
     /// What it appends, and so how much of the last space it may take.
     purpose: Purpose,
 }
@@ -90,6 +93,7 @@ impl Appender {
             slot: None,
             hinted: 0,
             buffer: Vec::new(),
+            copies: Some(Vec::new()),
             purpose: Purpose::default(),
         })
     }
@@ -114,6 +118,7 @@ impl Appender {
             slot: None,
             hinted: tail,
             buffer: Vec::new(),
+            copies: None,
             purpose: Purpose::default(),
         }
     }
@@ -238,6 +243,7 @@ impl Appender {
 
     /// Moves the tail behind what has been written.
     pub fn advance(&mut self, last: Option<&Placed>, tail: u64, control: &Control) {
+        self.copies = None;
         control.count_appended(tail - self.tail);
         self.tail = tail;
         self.reserved = self.reserved.max(tail);

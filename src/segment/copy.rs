@@ -8,17 +8,23 @@ use crate::control::Control;
 use crate::disk::Map;
 use crate::error::{Error, Result};
 use crate::format::record::{HEADER_BYTES, Header, STATE_OFFSET, State, header_offset};
+use crate::format::segment::Entry;
 use crate::units::{MIB, PAGE_BYTES};
 use std::io::IoSlice;
 
 /// Bytes copied at a time.
 const PIECE_BYTES: u64 = MIB;
 
+/// Most copies that an appender remembers.
+const COPIES_MAX: usize = 1 << 20;
+
 /// A record to be copied: its header, with the state that the copy is to have, and all behind it.
 #[derive(Clone, Copy, Debug)]
 pub struct Original<'m> {
     /// Its header.
     pub header: Header,
+    /// For a pin the number that it holds, else zero.
+    pub held: u64,
     /// Its bytes from the end of the header on.
     pub rest: &'m [u8],
 }
@@ -61,7 +67,15 @@ impl Appender {
         self.reserve_to(end)?;
         self.file().write_parts_at(&parts, self.tail())?;
         let last = offsets.last().map(|&offset| Placed { offset, bytes: end - offset });
+        let copies = self.copies.take().filter(|copies| copies.len() < COPIES_MAX);
         self.advance(last.as_ref(), end, control);
+        self.copies = copies.map(|mut copies| {
+            let entry = |(at, original): (&u64, &Original<'_>)| {
+                Entry::new(&original.header, *at, original.held)
+            };
+            copies.extend(offsets.iter().zip(records).map(entry));
+            copies
+        });
         Ok(offsets)
     }
 

@@ -24,7 +24,8 @@ pub use copy::Original;
 pub use files::{Files, SEGMENTS_DIR, map_all, segment_number, segment_path};
 pub use number::first_free;
 pub use read::{
-    End, Facts, end_of, is_sealed, pin_of, publish_foreign, read_facts, read_footer, walk,
+    End, Facts, end_of, is_sealed, pin_of, publish_foreign, read_facts, read_footer, read_listed,
+    walk,
 };
 pub use room::Purpose;
 pub use scan::{Scan, Scanned};

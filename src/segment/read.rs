@@ -128,6 +128,33 @@ pub fn read_facts(files: &Files, number: u32) -> Result<Option<Facts>> {
     Ok(Some(Facts { number, map, records, is_head_whole, is_sealed, is_confirmed, durable }))
 }
 
+/// What a footer lists.
+#[derive(Debug)]
+pub struct Listed {
+    /// The records, in order of their offsets.
+    pub records: Vec<Entry>,
+    /// Offset behind the last of them.
+    pub end: u64,
+}
+
+/// Reads the footer of a segment; `None` if the segment is gone, is not sealed, or if its head or its
+/// footer does not check.
+///
+/// # Errors
+/// `Damaged` when the file is a segment of another store, or another one of this.
+pub fn read_listed(files: &Files, number: u32) -> Result<Option<Listed>> {
+    let Some(file) = files.open(number, Access::Read)? else { return Ok(None) };
+    if !files.is_head_whole(&*file, number)? {
+        return Ok(None);
+    }
+    let blocks = FileBlocks::new(&*file)?;
+    let trailer = end_of(&blocks, files, number).map(|end| end.trailer);
+    let records = trailer.and_then(|trailer| read_footer(&blocks, files, number, &trailer));
+    blocks.check()?;
+    let end = trailer.map_or(0, |trailer| trailer.entries_offset.get());
+    Ok(records.map(|records| Listed { records, end }))
+}
+
 /// The entries of a footer, or `None` if anything about them is wrong.
 pub fn read_footer(
     blocks: &impl Blocks,
