@@ -19,6 +19,7 @@ use crate::id::Key;
 use crate::index::{KeyRange, Seen};
 use crate::segment::{read_facts, sync_name};
 use crate::sync::epoch::Guard;
+use rayon::prelude::*;
 use std::collections::HashMap;
 
 /// Tombstones that are looked into by one pass over the footers.
@@ -32,7 +33,7 @@ impl Engine {
             return Ok(0);
         }
         sync_name(&self.files)?;
-        self.spare_needed(&mut tombs)?;
+        self.spare_needed(&mut tombs, guard)?;
         let index = self.index(guard);
         let mut dropped = 0;
         for (key, word) in tombs {
@@ -60,32 +61,40 @@ impl Engine {
     }
 
     /// Takes out those of whose key a segment holds another record.
-    fn spare_needed(&self, tombs: &mut HashMap<Key, Word>) -> Result<()> {
+    fn spare_needed(&self, tombs: &mut HashMap<Key, Word>, guard: &Guard) -> Result<()> {
         if bug!("tomb-unchecked") {
             return Ok(());
         }
-        for number in self.files.list()? {
-            let facts = match read_facts(&self.files, number) {
-                Ok(Some(facts)) => facts,
-                Ok(None) => continue,
-                // It is another segment, or another store's: nothing in it is ours.
-                Err(error) if error.kind() == ErrorKind::Damaged => continue,
-                Err(error) => return Err(error),
-            };
-            for entry in &facts.records {
-                let Some(header) = entry.header() else { continue };
-                let key = crate::index::canonical(self.key_of(&header));
-                let here = Location::new(number, entry.offset());
-                if let Some(word) = tombs.get(&key)
-                    && Some(word.location()) != here
-                {
-                    tombs.remove(&key);
-                }
-            }
-            if tombs.is_empty() {
-                break;
-            }
+        let numbers = self.files.list()?;
+        let needed = |number: &u32| self.needed_by(*number, &*tombs);
+        let needed: Result<Vec<Vec<Key>>> = match self.pool(guard) {
+            Some(pool) => pool.install(|| numbers.par_iter().map(needed).collect()),
+            None => numbers.iter().map(needed).collect(),
+        };
+        for key in needed?.iter().flatten() {
+            tombs.remove(key);
         }
         Ok(())
+    }
+
+    /// Those of whose key a segment holds another record.
+    fn needed_by(&self, number: u32, tombs: &HashMap<Key, Word>) -> Result<Vec<Key>> {
+        let facts = match read_facts(&self.files, number) {
+            Ok(Some(facts)) => facts,
+            Ok(None) => return Ok(Vec::new()),
+            // It is another segment, or another store's: nothing in it is ours.
+            Err(error) if error.kind() == ErrorKind::Damaged => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut needed = Vec::new();
+        for entry in &facts.records {
+            let Some(header) = entry.header() else { continue };
+            let key = crate::index::canonical(self.key_of(&header));
+            let here = Location::new(number, entry.offset());
+            if tombs.get(&key).is_some_and(|word| Some(word.location()) != here) {
+                needed.push(key);
+            }
+        }
+        Ok(needed)
     }
 }
