@@ -133,6 +133,10 @@ impl<'a> Rewriter<'a> {
             let Some(from) = Location::new(number, live.offset) else { continue };
             relocate(&index, live.key, from, appender.location(offset)?)?;
         }
+        if appender.holds_copies_only() {
+            // A sync of the store, or the next collection, need not look at them.
+            self.engine.appenders(guard).quiet.note(appender.number(), appender.tail());
+        }
         self.records += live.len() as u64;
         let bytes: u64 = live.iter().map(|live| live.bytes).sum();
         self.bytes += bytes;
@@ -183,4 +187,37 @@ impl<'a> Rewriter<'a> {
 fn no_space() -> Error {
     Error::new(ErrorKind::NoSpace, "the space held back for a compaction is used up")
         .expected(format!("at least {PAGE_BYTES} bytes"))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::format::record::Kind;
+    use crate::store::Store;
+    use crate::sync::epoch::pin;
+
+    #[test]
+    fn a_copy_that_may_still_be_being_written_is_not_taken_for_durable() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path().join("store")).unwrap();
+        let (engine, guard) = (&store.engine, pin());
+        let mut target = Appender::create(&engine.files, &engine.run.control).unwrap();
+        let originals = [1, 2].map(|sequence| {
+            let header = Header::pending(Kind::Blob, 64, sequence, [sequence as u8; 32]);
+            Original {
+                header: Header { state: State::Published, ..header },
+                held: 0,
+                rest: &[7; 64],
+            }
+        });
+        let offsets = target.append_copies(&originals, &engine.run.control).unwrap();
+        engine.sync(&guard).unwrap();
+        let lasts = engine.appenders(&guard).lasting.below(target.number());
+        assert_eq!(
+            lasts, offsets[1],
+            "the first one is followed by another, the second by nothing"
+        );
+        engine.sync_appender(&mut target, &guard).unwrap();
+        assert_eq!(engine.appenders(&guard).lasting.below(target.number()), target.tail());
+    }
 }

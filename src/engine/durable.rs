@@ -12,7 +12,7 @@
 #![forbid(unsafe_code)]
 
 use crate::disk::Access;
-use crate::engine::{Durability, Engine, Found, View};
+use crate::engine::{ALL, Durability, Engine, Found, View};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Header, State};
 use crate::format::segment::HEAD_BYTES;
@@ -103,8 +103,11 @@ impl Engine {
         }
         let walk =
             |from| Scan::new(&blocks, self.files.place(segment), self.files.digest_bytes(), from);
-        let (mut below, mut is_changed, mut is_clean) = (known.max(HEAD_BYTES), false, true);
-        for record in walk(known) {
+        let quiet = self.appenders(guard).quiet.below(segment);
+        let from = if quiet == ALL { known } else { known.max(quiet) };
+        let (mut below, mut is_changed, mut is_clean) = (from.max(HEAD_BYTES), from > known, true);
+        let mut last = None;
+        for record in walk(from) {
             is_changed |= record.header.kind.is_keyed();
             let is_settled = !record.header.kind.is_keyed()
                 || record.header.state == State::Published
@@ -122,9 +125,23 @@ impl Engine {
             if is_clean {
                 below = record.end;
             }
+            last = Some(record);
         }
         blocks.check()?;
+        if let Some(last) = last.filter(|last| is_clean && last.header.kind.is_keyed())
+            && !self.is_written(segment, &last, guard)?
+        {
+            below = last.offset;
+        }
         Ok(if is_changed { Settled::Below(below) } else { Settled::Unchanged })
+    }
+
+    /// Whether the last record of a segment is known to be there in whole. The copy of a record is
+    /// published from the first, while the one write is under way that brings it: its header may be
+    /// seen before its end. Once the index names it, it is written; and so is what a later one follows.
+    fn is_written(&self, segment: u32, last: &Scanned, guard: &Guard) -> Result<bool> {
+        let Some(location) = Location::new(segment, last.offset) else { return Ok(false) };
+        Ok(bug!("unnamed-copy-lasts") || self.is_named(&last.header, location, guard)?)
     }
 
     /// Sets the state byte of a pending record if the index names it; `false` if it does not, and may

@@ -1,5 +1,5 @@
 //! Of each segment the offset below which no record is pending any more, as this process has seen it:
-//! the collector, which looks for pending refs again and again, begins there.
+//! the collector, which looks for pending refs again and again, begins there, and so does a sync.
 //!
 //! I1  A record below such an offset was published when it was passed, and there was none that was still
 //!     being written: each stood right behind the one before.

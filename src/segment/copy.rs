@@ -40,6 +40,11 @@ impl Appender {
         (offset, offset.saturating_add(bytes))
     }
 
+    /// Whether there is nothing in the segment but copies that this appender has made.
+    pub fn holds_copies_only(&self) -> bool {
+        self.copies.is_some()
+    }
+
     /// Copies records behind the last one by one write, straight from where they are mapped; their
     /// offsets here.
     pub fn append_copies(
