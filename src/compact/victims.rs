@@ -129,19 +129,21 @@ impl Engine {
                 *key = entry.header().map(|header| (self.key_of(&header), header));
                 key.iter().for_each(|(key, _)| index.prefetch(*key));
             }
+            let known = live.len();
             for (entry, (key, header)) in
                 entries.iter().zip(keys).filter_map(|(entry, key)| Some((entry, key?)))
             {
                 let Some(location) = Location::new(mapped.number, entry.offset()) else { continue };
                 if names(index.lookup(key)?.word, location) {
                     let bytes = header.record_bytes(self.files.digest_bytes());
-                    check_stands(mapped, entry.offset(), &header)?;
+                    mapped.prefetch(entry.offset());
                     // The index names it: it counts.
                     let header = Header { state: State::Published, ..header };
                     let (offset, held) = (entry.offset(), entry.held.get());
                     live.push(Live { key, header, held, offset, bytes });
                 }
             }
+            live[known..].iter().try_for_each(|live| check_stands(mapped, live))?;
         }
         Ok(live)
     }
@@ -163,14 +165,16 @@ impl Engine {
 }
 
 /// Refuses to copy on the word of a footer alone.
-fn check_stands(mapped: &Mapped, offset: u64, listed: &Header) -> Result<()> {
-    let header = mapped.header(offset);
-    let stands = header.is_some_and(|header| Header { state: listed.state, ..header } == *listed);
+fn check_stands(mapped: &Mapped, listed: &Live) -> Result<()> {
+    let header = mapped.header(listed.offset);
+    let stands =
+        header.is_some_and(|header| Header { state: State::Published, ..header } == listed.header);
     if stands {
         return Ok(());
     }
     let number = mapped.number;
-    Err(Error::damaged("a record is not what its segment's footer says", number, offset)
+    let what = "a record is not what its segment's footer says";
+    Err(Error::damaged(what, number, listed.offset)
         .path(crate::segment::segment_path(number))
         .advice("run `blobtool fsck`"))
 }
