@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod compact;
+mod lanes;
 mod options;
 mod pace;
 mod rewrite;
@@ -10,5 +11,6 @@ mod seal;
 mod tombs;
 mod unlink;
 mod victims;
+mod work;
 
 pub use options::{CompactOptions, CompactProgress, CompactReport};

@@ -67,7 +67,7 @@ impl CompactOptions {
         self
     }
 
-    /// Is told how far the compaction has come, by the thread that compacts.
+    /// Is told how far the compaction has come, by whichever thread has, one at a time.
     pub fn on_progress(mut self, told: impl Fn(&CompactProgress) + Send + Sync + 'static) -> Self {
         self.on_progress = Some(Arc::new(told));
         self

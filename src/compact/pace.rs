@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 const SLEEP_MAX: Duration = Duration::from_millis(250);
 
 /// See the head of this file.
+#[derive(Clone)]
 pub struct Pace {
     begin: Instant,
     rate: Option<u64>,
@@ -25,6 +26,11 @@ impl Pace {
             budget_time: options.budget_time,
             bytes: 0,
         }
+    }
+
+    /// Whether there is neither a rate nor a budget.
+    pub fn is_free(&self) -> bool {
+        self.rate.is_none() && self.budget_bytes.is_none() && self.budget_time.is_none()
     }
 
     /// Counts bytes that were copied, and sleeps where that was too fast.

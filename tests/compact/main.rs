@@ -8,6 +8,7 @@ mod choice;
 mod expiry;
 mod full_limit;
 mod keeps;
+mod lanes;
 mod orphans;
 mod readers;
 mod space_back;

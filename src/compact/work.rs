@@ -1,0 +1,209 @@
+//! The nominees of a compaction on their way: chosen for good, written anew, unlinked.
+//!
+//! I1  Of several works of one compaction each has nominees and a target of its own.
+//!
+//! Death: as rewrite.rs and unlink.rs say.
+#![forbid(unsafe_code)]
+
+use super::options::{CompactOptions, CompactProgress, CompactReport};
+use super::pace::Pace;
+use super::rewrite::Rewriter;
+use super::unlink::Emptied;
+use super::victims::{Nominee, Victim};
+use crate::engine::Engine;
+use crate::error::{ErrorKind, Result};
+use crate::segment::Purpose;
+use crate::sync::epoch::{Guard, pin};
+use crate::units::MIB;
+use std::sync::{Mutex, PoisonError};
+
+/// Segments that go together: so many, or so large a part of the store.
+const BATCH_SEGMENTS_MAX: usize = 64;
+const BATCH_PART: u64 = 8;
+const BATCH_BYTES_MIN: u64 = 64 * MIB;
+
+/// The nominees on their way.
+pub struct Work<'a> {
+    engine: &'a Engine,
+    options: &'a CompactOptions,
+    report: CompactReport,
+    rewriter: Rewriter<'a>,
+    garbage_min: f64,
+    /// Written anew, and not unlinked yet.
+    emptied: Vec<Emptied>,
+    emptied_bytes: u64,
+    batch_bytes_max: u64,
+    /// Copying, the space held back included, has found none.
+    is_full: bool,
+    progress: &'a Mutex<CompactProgress>,
+}
+
+impl<'a> Work<'a> {
+    /// Work on a store of `bytes`, none done yet.
+    pub fn new(
+        engine: &'a Engine,
+        options: &'a CompactOptions,
+        pace: Pace,
+        bytes: u64,
+        progress: &'a Mutex<CompactProgress>,
+    ) -> Self {
+        let batch_bytes_max = (bytes / BATCH_PART).max(BATCH_BYTES_MIN);
+        Self {
+            engine,
+            options,
+            report: CompactReport::default(),
+            rewriter: Rewriter::new(engine, pace),
+            garbage_min: options.garbage_min(),
+            emptied: Vec::new(),
+            emptied_bytes: 0,
+            batch_bytes_max,
+            is_full: false,
+            progress,
+        }
+    }
+
+    /// Deals with nominees, in order.
+    pub fn take_all(&mut self, nominees: &[Nominee]) -> Result<()> {
+        let mut is_copying = false;
+        for nominee in nominees {
+            if self.rewriter.pace.is_spent() {
+                return self.flush();
+            }
+            if !is_copying && nominee.live > 0 {
+                // What needs no copy goes first: on a full disk it makes room for the copies.
+                is_copying = true;
+                self.flush()?;
+            }
+            self.take(nominee)?;
+            self.tell(nominee.len);
+        }
+        self.flush()?;
+        self.report.complete = !self.is_full;
+        Ok(())
+    }
+
+    fn tell(&self, bytes: u64) {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.done_bytes += bytes;
+        if let Some(told) = &self.options.on_progress {
+            told(&progress);
+        }
+    }
+
+    fn take(&mut self, nominee: &Nominee) -> Result<()> {
+        let guard = pin();
+        let victim = match self.engine.victim(nominee, &guard) {
+            Ok(Some(victim)) => victim,
+            Ok(None) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                self.report.damaged_segments += 1;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        if !nominee.is_small && victim.garbage() < self.garbage_min && !victim.live.is_empty() {
+            return Ok(());
+        }
+        if self.options.dry_run {
+            self.report.rewritten_segments += 1;
+            let live: u64 = victim.live.iter().map(|live| live.bytes).sum();
+            self.emptied_bytes += victim.len.saturating_sub(live);
+            return Ok(());
+        }
+        self.rewrite(nominee, victim, &guard)
+    }
+
+    fn rewrite(&mut self, nominee: &Nominee, mut victim: Victim, guard: &Guard) -> Result<()> {
+        while let Err(error) = self.rewriter.rewrite(&victim, guard) {
+            if error.kind() != ErrorKind::NoSpace {
+                return Err(error);
+            }
+            if !self.make_room()? {
+                self.is_full = true;
+                return Ok(());
+            }
+            match self.engine.victim(nominee, guard)? {
+                Some(again) => victim = again,
+                None => return Ok(()),
+            }
+        }
+        self.report.rewritten_segments += u64::from(!victim.live.is_empty());
+        self.emptied_bytes += victim.len;
+        let Victim { mapped, len, live } = victim;
+        self.emptied.push(Emptied { number: mapped.number, len, were_live: live });
+        drop(mapped);
+        let is_much =
+            self.emptied.len() >= BATCH_SEGMENTS_MAX || self.emptied_bytes >= self.batch_bytes_max;
+        if is_much || self.is_short_of_space()? { self.flush() } else { Ok(()) }
+    }
+
+    /// Whether copies live on what is kept for them: then each segment goes as soon as it is empty.
+    fn is_short_of_space(&self) -> Result<bool> {
+        let space = self.engine.disk().space()?;
+        Ok(space.free < Purpose::Removal.floor(space.total))
+    }
+
+    /// Gets space by unlinking what has been emptied, or else what is held back.
+    fn make_room(&mut self) -> Result<bool> {
+        if !self.emptied.is_empty() {
+            self.flush()?;
+            return Ok(true);
+        }
+        self.rewriter.use_spare()
+    }
+
+    /// Unlinks what has been emptied.
+    fn flush(&mut self) -> Result<()> {
+        if self.emptied.is_empty() {
+            return Ok(());
+        }
+        self.emptied_bytes = 0;
+        self.rewriter.sync(&pin())?;
+        let removed = self.engine.unlink(std::mem::take(&mut self.emptied), &pin())?;
+        self.report.removed_segments += removed;
+        if removed > 0 && self.rewriter.leave_spare() {
+            self.engine.hold_back();
+        }
+        Ok(())
+    }
+
+    /// What has been done. The segments that the copies went to are given to whoever appends next.
+    pub fn end(mut self) -> Done {
+        self.report.copied_records = self.rewriter.records;
+        self.report.copied_bytes = self.rewriter.bytes;
+        self.report.out_of_space = self.is_full;
+        let guard = pin();
+        self.rewriter.finish(&guard);
+        if !self.is_full {
+            let held_back = self.engine.appenders(&guard).held_back.take();
+            self.engine.appenders(&guard).give_back(held_back.into_iter().collect());
+        }
+        Done { report: self.report, emptied_bytes: self.emptied_bytes }
+    }
+}
+
+/// What has been done of a compaction.
+pub struct Done {
+    /// What there is to tell of it.
+    pub report: CompactReport,
+    /// Of a dry run: the bytes that would come back.
+    pub emptied_bytes: u64,
+}
+
+impl Done {
+    /// What has been done here and there.
+    pub fn and(self, other: &Self) -> Self {
+        let (a, b) = (self.report, &other.report);
+        let report = CompactReport {
+            rewritten_segments: a.rewritten_segments + b.rewritten_segments,
+            removed_segments: a.removed_segments + b.removed_segments,
+            damaged_segments: a.damaged_segments + b.damaged_segments,
+            copied_records: a.copied_records + b.copied_records,
+            copied_bytes: a.copied_bytes + b.copied_bytes,
+            complete: a.complete && b.complete,
+            out_of_space: a.out_of_space || b.out_of_space,
+            ..a
+        };
+        Self { report, emptied_bytes: self.emptied_bytes + other.emptied_bytes }
+    }
+}
