@@ -90,11 +90,11 @@ pub fn say(line: impl std::fmt::Display) -> Result<()> {
     Ok(stdout.flush()?)
 }
 
-/// Waits until the parent has said a line.
-pub fn wait_for_parent() -> Result<()> {
+/// Waits until the parent has said a line, and tells which.
+pub fn wait_for_parent() -> Result<String> {
     let mut line = String::new();
     ensure!(std::io::stdin().read_line(&mut line)? > 0, "the parent is gone");
-    Ok(())
+    Ok(line.trim_end().to_owned())
 }
 
 /// The arguments of a role.

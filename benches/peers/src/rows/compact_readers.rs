@@ -70,8 +70,7 @@ pub fn moved_reader(mut args: Args) -> Result<()> {
     say("ready")?;
     let mut random = Random::new(4);
     loop {
-        // `end` closes the pipe's other side, too.
-        if wait_for_parent().is_err() {
+        if wait_for_parent()? == "end" {
             return Ok(());
         }
         let begin = Instant::now();

@@ -89,5 +89,5 @@ pub fn reader(mut args: Args) -> Result<()> {
     say(mib("Private_Clean:")? + mib("Private_Dirty:")?)?;
     say(mib("Rss:")?)?;
     // The others' pages are shared only for as long as this process maps them.
-    wait_for_parent()
+    wait_for_parent().map(drop)
 }
