@@ -367,7 +367,7 @@ def decoded(head, parts):
 
 
 @given(st.data())
-@settings(max_examples=1500, deadline=2000, suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example])
+@settings(max_examples=1500, suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example])
 def test_bytes_that_were_changed_give_an_error(data):
     at = data.draw(st.integers(0, len(SAMPLES) - 1))
     head, parts = encode(SAMPLES[at])
@@ -408,7 +408,7 @@ NAMES = [
 @given(st.sampled_from(NAMES), VALUES | st.recursive(
     st.integers(-3, 3) | st.sampled_from(["", "index", "range", "objects", "M8[s]", "f8", "UTC", np.arange(3), np.zeros(2, bool)]),
     lambda inner: st.lists(inner, max_size=5).map(tuple) | st.lists(inner, max_size=3), max_leaves=8))
-@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
 def test_names_with_other_values_give_an_error(name, value):
     head, parts = encode(value)
     if head[0] == 1:
