@@ -11,7 +11,6 @@ use crate::engine::Engine;
 use crate::error::{ErrorKind, Result};
 use crate::segment::{Appender, FileBlocks, is_sealed};
 use crate::sync::epoch::Guard;
-use crate::whole::is_whole;
 
 impl Engine {
     /// Whether a segment is there and sealed.
@@ -40,7 +39,10 @@ impl Engine {
     }
 
     fn seal_orphan(&self, segment: u32, guard: &Guard) -> Result<()> {
-        match Appender::adopt_orphan(&self.files, segment, is_whole) {
+        let adopted = self.verifying(guard, |verifier| {
+            Appender::adopt_orphan(&self.files, segment, verifier)
+        });
+        match adopted {
             Ok(Some(appender)) => self.seal(appender, guard, false),
             Ok(None) => Ok(()),
             Err(error) if error.is_damage() || error.kind() == ErrorKind::Permission => Ok(()),

@@ -15,7 +15,8 @@ use super::lasting::Lasting;
 use super::quiet::Quiet;
 use crate::engine::{Durability, Engine};
 use crate::error::{ErrorKind, Result};
-use crate::segment::{Appender, Judge, Purpose};
+use crate::format::record::Header;
+use crate::segment::{Appender, Judge, Purpose, Verifier};
 use crate::sync::epoch::Guard;
 use crate::units::{GIB, KIB, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::whole::is_whole;
@@ -130,7 +131,9 @@ impl Engine {
             }
             self.seal(appender, guard, false)?;
         }
-        while let Some(appender) = Appender::adopt(&self.files, &self.run.control, is_whole)? {
+        while let Some(appender) = self.verifying(guard, |verifier| {
+            Appender::adopt(&self.files, &self.run.control, verifier)
+        })? {
             if appender.fits(bytes, target) {
                 return Ok(appender);
             }
@@ -139,6 +142,12 @@ impl Engine {
         self.run.check_present()?;
         self.hold_back();
         Appender::create(&self.files, &self.run.control)
+    }
+
+    /// What `then` takes up, by what this engine can say of the last records.
+    pub fn verifying<R>(&self, guard: &Guard, then: impl FnOnce(Verifier<'_>) -> R) -> R {
+        let is_named = |header: &Header, location| self.is_named(header, location, guard);
+        then(Verifier { is_named: &is_named, is_whole })
     }
 
     /// An appender of a segment without a name, for one large body.

@@ -7,8 +7,9 @@
 //! cut inside of a record is nobody's to append to.
 //!
 //! I1  A copy is written as published and with its header first (`copy.rs`), and its writer may fail or die
-//!     in the middle of it: then it stands last. Who takes the segment up reads the last record, and has it
-//!     pending if it is not whole; so a footer never vouches for half a copy.
+//!     in the middle of it: then it stands last. The index names a copy only when it is whole; so who takes the
+//!     segment up reads the last record where the index does not name it, and has it pending if it is not
+//!     whole: a footer never vouches for half a copy.
 //!
 //! Death: such a copy, for the next one to find.
 #![forbid(unsafe_code)]
@@ -34,13 +35,19 @@ const WINDOW_BYTES: u64 = 64 * KIB;
 /// behind it, a footer would count again that did not when the index was built.
 const LEAVINGS_GAP_BYTES: u64 = 2 * STEP_BYTES;
 
-/// Whether a body is the one that was written with the header.
-pub type IsWhole = fn(&Header, &[u8], HashAlgorithm) -> bool;
+/// What whoever takes up a segment says about its last record.
+#[derive(Clone, Copy)]
+pub struct Verifier<'a> {
+    /// Whether the index names the record with this header at this location.
+    pub is_named: &'a dyn Fn(&Header, Location) -> Result<bool>,
+    /// Whether a body is the one that was written with the header.
+    pub is_whole: fn(&Header, &[u8], HashAlgorithm) -> bool,
+}
 
 impl Appender {
     /// Takes up any open segment that is free and not sealed.
-    pub fn adopt(files: &Files, control: &Control, is_whole: IsWhole) -> Result<Option<Self>> {
-        let taken = control.take_up(|last| Self::adopt_one(files, last, is_whole))?;
+    pub fn adopt(files: &Files, control: &Control, verifier: Verifier<'_>) -> Result<Option<Self>> {
+        let taken = control.take_up(|last| Self::adopt_one(files, last, verifier))?;
         Ok(taken.map(|(slot, mut appender)| {
             appender.slot = Some(slot);
             *appender
@@ -48,15 +55,23 @@ impl Appender {
     }
 
     /// Takes up this segment, if it is free and not sealed.
-    pub fn adopt_orphan(files: &Files, number: u32, is_whole: IsWhole) -> Result<Option<Self>> {
+    pub fn adopt_orphan(
+        files: &Files,
+        number: u32,
+        verifier: Verifier<'_>,
+    ) -> Result<Option<Self>> {
         let Some(start) = Location::new(number, 0) else { return Ok(None) };
-        Ok(match Self::adopt_one(files, start, is_whole)? {
+        Ok(match Self::adopt_one(files, start, verifier)? {
             Adopted::Taken(appender) => Some(*appender),
             Adopted::Gone | Adopted::Busy => None,
         })
     }
 
-    fn adopt_one(files: &Files, last: Location, is_whole: IsWhole) -> Result<Adopted<Box<Self>>> {
+    fn adopt_one(
+        files: &Files,
+        last: Location,
+        verifier: Verifier<'_>,
+    ) -> Result<Adopted<Box<Self>>> {
         let number = last.segment();
         let file = match files.open(number, Access::Write) {
             Ok(Some(file)) => file,
@@ -93,7 +108,7 @@ impl Appender {
             return Ok(Adopted::Gone);
         }
         if let Some(last) = last {
-            doubt(&*file, &last, |body| is_whole(&last.header, body, files.hash))?;
+            verifier.settle(files, &*file, number, &last)?;
         }
         let tail = used_end(&*file, tail, len)?;
         Ok(Adopted::Taken(Box::new(Self::taken_up(
@@ -121,19 +136,25 @@ fn last_record(files: &Files, number: u32, blocks: &FileBlocks<'_>, hint: u64) -
     Scan::new(blocks, place, files.digest_bytes(), from).last()
 }
 
-/// Has a published record pending that is not whole (I1). Should the index name it all the same, it is
-/// damaged, and who seals the segment sets its state byte again.
-fn doubt(file: &dyn File, last: &Scanned, is_whole: impl Fn(&[u8]) -> bool) -> Result<()> {
-    if last.header.state != State::Published || bug!("half-copy-believed") {
-        return Ok(());
+impl Verifier<'_> {
+    /// Has a published record pending that is not whole (I1).
+    fn settle(&self, files: &Files, file: &dyn File, number: u32, last: &Scanned) -> Result<()> {
+        if last.header.state != State::Published || bug!("half-copy-believed") {
+            return Ok(());
+        }
+        if let Some(location) = Location::new(number, last.offset)
+            && (self.is_named)(&last.header, location)?
+        {
+            return Ok(());
+        }
+        let len = usize::try_from(last.header.body_len).unwrap_or(usize::MAX);
+        let mut body = vec![0; len];
+        let read = file.read_at(&mut body, last.offset + HEADER_BYTES)?;
+        if read == len && (self.is_whole)(&last.header, &body, files.hash) {
+            return Ok(());
+        }
+        file.write_at(&[State::Pending as u8], last.offset + STATE_OFFSET)
     }
-    let len = usize::try_from(last.header.body_len).unwrap_or(usize::MAX);
-    let mut body = vec![0; len];
-    let read = file.read_at(&mut body, last.offset + HEADER_BYTES)?;
-    if read == len && is_whole(&body) {
-        return Ok(());
-    }
-    file.write_at(&[State::Pending as u8], last.offset + STATE_OFFSET)
 }
 
 /// Whether a header stands behind the last record: of one that reaches beyond the end of the file. Were

@@ -17,6 +17,7 @@ mod set;
 mod spare;
 mod sync;
 
+pub use adopt::Verifier;
 pub use appender::Appender;
 pub use batch::{Batch, bound};
 pub use blocks::{Blocks, FileBlocks};
