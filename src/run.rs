@@ -24,6 +24,14 @@ pub use builder::RunBuilder;
 
 /// The file of which ranges of bytes are locked.
 pub const LOCKS_PATH: &str = "locks";
+/// Opens that file, once more each time: what is locked through one description does not exclude itself.
+pub fn open_locks(disk: &dyn Disk) -> Result<Arc<dyn File>> {
+    disk.open(LOCKS_PATH, Access::Write)?.ok_or_else(|| {
+        Error::new(ErrorKind::Damaged, "the file `locks` of the store is missing")
+            .advice("create it empty, mode 0600")
+    })
+}
+
 /// The directory of the runs in a store.
 pub const RUN_DIR: &str = "run";
 

@@ -1,6 +1,7 @@
 //! The cache: keys with values, in one namespace of a store.
 #![forbid(unsafe_code)]
 
+use super::changes::Changes;
 use super::item::{CacheBytes, Item, NewValue, Part};
 use super::ledger::{Cleared, Count, Ledger};
 use super::options::{CacheOptions, EvictionPolicy, ItemOptions, Settings};
@@ -57,6 +58,7 @@ pub struct Inner {
     pub ledger: Ledger,
     pub tally: Tally,
     pub queue: PerProcess<Mutex<Queue>>,
+    pub changes: PerProcess<Mutex<Changes>>,
     pub known: super::settings::Known,
     pub uses: Uses,
 }
@@ -388,6 +390,7 @@ impl Inner {
             holds,
             tally: Tally::default(),
             queue,
+            changes: PerProcess::new(Mutex::default()),
             known: super::settings::Known::default(),
             uses: Uses::default(),
         })

@@ -51,6 +51,7 @@ pub fn first_words(store: &Store, namespace: &str, generations: &Refs) -> Result
 impl Inner {
     /// Removes what does not count any more, and puts the counters right; how many entries were removed.
     pub fn expire(&self) -> Result<u64> {
+        let stillness = self.stillness()?;
         let (cleared, before) = (self.cleared(), self.ledger.volume());
         let (mut bytes, mut items, mut removed) = (0_u64, 0_u64, 0_u64);
         let mut guard = self.enter_writing()?;
@@ -64,7 +65,7 @@ impl Inner {
             Ok(())
         })?;
         self.ledger.tally(Count::Expirations, removed);
-        if removed == 0 {
+        if self.is_still(&stillness) {
             self.ledger.settle(cleared, before, (bytes, items));
         }
         Ok(removed)

@@ -12,10 +12,10 @@
 use super::cache::{Cache, Inner};
 use super::item::{Item, NewValue, Part};
 use super::options::ItemOptions;
-use crate::disk::{Access, File, LockKind};
+use crate::disk::{File, LockKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::PerProcess;
-use crate::run::LOCKS_PATH;
+use crate::run::open_locks;
 use crate::sync::epoch::pin;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -163,11 +163,7 @@ impl Cache {
             )
             .advice("compute it without asking for itself, directly or through others"));
         }
-        let locks = self.inner.engine().disk().open(LOCKS_PATH, Access::Write)?;
-        let locks = locks.ok_or_else(|| {
-            Error::new(ErrorKind::Damaged, "the file `locks` of the store is missing")
-                .advice("create it empty, mode 0600")
-        })?;
+        let locks = open_locks(&**self.inner.engine().disk())?;
         if !locks.try_lock(byte, 1, LockKind::Exclusive)? {
             return Ok(None);
         }

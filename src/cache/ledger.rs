@@ -6,6 +6,9 @@
 //! - I2 A clearing moves the generation that entries must have by one exchange, and with it to another pair of
 //!   counters, so that whoever still counts for the one before disturbs nobody.
 //!
+//! - I3 They are put right only where nobody is between counting and publishing, or between removing and giving
+//!   back (changes.rs).
+//!
 //! Death: counters that are too high; [`Ledger::settle`] puts them right.
 #![forbid(unsafe_code)]
 
@@ -20,6 +23,7 @@ const AT_SETTINGS: usize = 2;
 const AT_TAGS: usize = 3;
 const AT_COUNTS: usize = 16;
 const AT_TALLY: usize = 48;
+const AT_CHANGES: usize = 56;
 const AT_GHOSTS: usize = 64;
 /// Pairs of counters.
 const PAIRS: u64 = 8;
@@ -120,8 +124,17 @@ impl Ledger {
         (unsigned(bytes), unsigned(items))
     }
 
-    /// Takes off what the counters have too much: `walked` is what a walk found that began when they showed
-    /// `before`. While others set and remove, nothing is taken off.
+    /// Says that somebody begins to change what is counted.
+    pub fn note_change(&self) {
+        self.0.fetch_add(AT_CHANGES, 1);
+    }
+
+    /// Moves whenever somebody begins to.
+    pub fn changes(&self) -> u64 {
+        self.0.load(AT_CHANGES)
+    }
+
+    /// Makes the counters what a walk found that began when they showed `before`, if they still do (I3).
     pub fn settle(&self, cleared: Cleared, before: (u64, u64), walked: (u64, u64)) {
         if self.cleared() != cleared || self.volume() != before {
             return;

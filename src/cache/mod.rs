@@ -8,6 +8,7 @@
 
 mod cache;
 mod census;
+mod changes;
 mod flight;
 mod generations;
 mod item;

@@ -110,32 +110,31 @@ fn is_within(settings: &Settings, (bytes, items): (u64, u64)) -> bool {
 }
 
 impl Inner {
-    /// Counts what is going to be set, and evicts until all fits.
-    ///
-    /// # Errors
-    /// `NoSpace` if it does not, and nothing is counted then.
-    pub fn make_room(&self, cleared: Cleared, bytes: i64, items: i64) -> Result<()> {
+    /// Counts what is going to be set, and evicts until all fits; `false`, and nothing counted, if it does not.
+    pub fn make_room(&self, cleared: Cleared, bytes: i64, items: i64) -> Result<bool> {
         let settings = self.settings()?;
-        for attempt in 0..2 {
-            let now = self.ledger.add(cleared, bytes, items);
-            if is_within(&settings, now) || bug!("limit-ignored") {
-                return Ok(());
-            }
-            let fits = evicts(settings.policy) && self.evict_until(&settings)?;
-            if fits {
-                return Ok(());
-            }
-            self.ledger.add(cleared, -bytes, -items);
-            // The counters may have too much, of processes that have died, or of what has expired.
-            if attempt == 0 {
-                self.expire()?;
-            }
+        let now = self.ledger.add(cleared, bytes, items);
+        if is_within(&settings, now) || bug!("limit-ignored") {
+            return Ok(true);
         }
+        let fits = match evicts(settings.policy) {
+            true => self.evict_until(&settings),
+            false => Ok(false),
+        };
+        if !matches!(fits, Ok(true)) {
+            self.ledger.add(cleared, -bytes, -items);
+        }
+        fits
+    }
+
+    /// The error where what is to be set does not fit.
+    pub fn full(&self) -> Result<Error> {
+        let settings = self.settings()?;
         let (bytes, items) = self.ledger.volume();
         let limit =
             |limit: Option<u64>| limit.map_or("any number of".to_owned(), |it| it.to_string());
         let full = Error::new(ErrorKind::NoSpace, "the cache is full, and nothing can be evicted");
-        Err(full
+        Ok(full
             .expected(format!(
                 "at most {} bytes and {} entries",
                 limit(settings.size_limit),

@@ -57,6 +57,26 @@ struct Old {
     is_hot: bool,
 }
 
+impl Old {
+    /// What stands there, if the store shows it, and if it counts.
+    fn of(
+        found: Option<&Live<'_>>,
+        shown: Option<&Live<'_>>,
+        counting: Option<&Live<'_>>,
+        cleared: Cleared,
+    ) -> Self {
+        let counted = found.filter(|live| live.cleared() == cleared.0);
+        let born = counting.filter(|_| !bug!("born-lost")).map_or(0, Live::born);
+        Self {
+            expect: shown.map_or(Expect::Absent, |live| Expect::Version(live.sequence)),
+            bytes: counted.map_or(0, Live::bytes),
+            is_counted: counted.is_some(),
+            born,
+            is_hot: counting.is_some_and(|live| live.seen.word.has(Word::HOT)),
+        }
+    }
+}
+
 /// The value of an entry, its parts stored as far as they are not set with it.
 enum Stored<'a> {
     /// In the ref.
@@ -95,29 +115,46 @@ impl Inner {
         options: &ItemOptions,
         accept: impl Fn(Option<&Live<'_>>) -> Result<bool>,
     ) -> Result<Written> {
+        let mut was_full = false;
         for _ in 0..ATTEMPTS_MAX {
             let guard = self.enter_writing()?;
             let found = self.find_to_replace(key, &guard)?;
-            let counting = match &found {
-                Some(live) if self.counts(live)? && self.is_whole(live, &guard)? => Some(live),
+            // What the store does not show as a ref is absent for it, too.
+            let shown = match &found {
+                Some(live) if !live.has_expired() && self.is_whole(live, &guard)? => Some(live),
+                _ => None,
+            };
+            let counting = match shown {
+                Some(live) if self.counts(live)? => Some(live),
                 _ => None,
             };
             if !accept(counting)? {
                 return Ok(Written::Declined);
             }
             let cleared = self.cleared();
-            let old = self.old(found.as_ref(), counting.is_some(), cleared, &guard)?;
+            let old = Old::of(found.as_ref(), shown, counting, cleared);
             let body = self.body(key, head, stored, size, options, &old, cleared)?;
             drop(guard);
             let (bytes, items) = (size as i64 - old.bytes as i64, i64::from(!old.is_counted));
-            self.make_room(cleared, bytes.max(0), items)?;
-            let set = self.publish(&body, stored, old.expect, options.durability);
-            match set {
+            let change = self.begin_change()?;
+            if !self.make_room(cleared, bytes.max(0), items)? {
+                drop(change);
+                if was_full {
+                    return Err(self.full()?);
+                }
+                // The counters may have too much, of processes that have died, or of what has expired.
+                was_full = true;
+                self.expire()?;
+                continue;
+            }
+            match self.publish(&body, stored, old.expect, options.durability) {
                 Ok(Some(version)) => {
                     self.ledger.add(cleared, bytes.min(0), 0);
                     self.note_set(key, old.is_hot)?;
                     return Ok(Written::Set(version));
                 }
+                // It may have been published: what is counted too much is found out.
+                Err(error) if may_be_published(&error) => return Err(error),
                 failed => {
                     self.ledger.add(cleared, -bytes.max(0), -items);
                     failed?;
@@ -133,28 +170,6 @@ impl Inner {
             Err(error) if error.is_damage() => Ok(None),
             found => found,
         }
-    }
-
-    fn old(
-        &self,
-        found: Option<&Live<'_>>,
-        counts: bool,
-        cleared: Cleared,
-        guard: &Guard,
-    ) -> Result<Old> {
-        let nothing =
-            Old { expect: Expect::Absent, bytes: 0, is_counted: false, born: 0, is_hot: false };
-        let Some(live) = found else { return Ok(nothing) };
-        // What the store does not show as a ref is absent for it, too.
-        let is_shown = !live.has_expired() && self.is_whole(live, guard)?;
-        let is_counted = live.cleared() == cleared.0;
-        Ok(Old {
-            expect: if is_shown { Expect::Version(live.sequence) } else { Expect::Absent },
-            bytes: if is_counted { live.bytes() } else { 0 },
-            is_counted,
-            born: if counts && !bug!("born-lost") { live.born() } else { 0 },
-            is_hot: counts && live.seen.word.has(Word::HOT),
-        })
     }
 
     fn check_value(&self, key: &[u8], value: &NewValue<'_>) -> Result<u64> {
@@ -305,6 +320,7 @@ impl Inner {
         let name = name.encode();
         let removal = Removal::of_ref(live.at, &name);
         let durability = engine.settings.durability;
+        let _change = self.begin_change()?;
         let removed = engine.with_removal_appender(
             guard,
             removal.record_bytes(),
@@ -365,6 +381,11 @@ impl Inner {
         }
         Err(Error::new(ErrorKind::Busy, "others set the key again and again").advice("try again"))
     }
+}
+
+/// Whether an error may have come after the index named what was set.
+fn may_be_published(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::SyncFailed | ErrorKind::Io)
 }
 
 /// A name that nobody else takes: made of the time, the process and a count.

@@ -11,15 +11,15 @@ use super::census::Census;
 use super::expire::Expired;
 use super::steps::{Roots, Swept, acquit_in_flight, condemn, sweep, walk};
 use crate::clock::now_ns;
-use crate::disk::{Access, File, LockKind};
+use crate::disk::{File, LockKind};
 use crate::engine::{Engine, Found};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::format::record::Kind;
 use crate::format::refs::{RefBody, ref_digest};
 use crate::format::word::Word;
 use crate::id::Key;
 use crate::index::{Index, KeyRange};
-use crate::run::{LOCKS_PATH, RunTables};
+use crate::run::{RunTables, open_locks};
 use crate::sync::epoch::{Guard, pin};
 use rayon::prelude::*;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,10 +50,7 @@ pub struct Collected {
 impl<'a> Cycle<'a> {
     /// Takes the right; `None` while somebody else has it.
     pub fn begin(engine: &'a Engine) -> Result<Option<Self>> {
-        let file = engine.disk().open(LOCKS_PATH, Access::Write)?.ok_or_else(|| {
-            Error::new(ErrorKind::Damaged, "the file `locks` of the store is missing")
-                .advice("create it empty, mode 0600")
-        })?;
+        let file = open_locks(&**engine.disk())?;
         let is_free = file.try_lock(COLLECTOR_BYTE, 1, LockKind::Exclusive)?;
         Ok(is_free.then_some(Self { engine, _lock: file }))
     }

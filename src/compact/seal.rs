@@ -39,9 +39,8 @@ impl Engine {
     }
 
     fn seal_orphan(&self, segment: u32, guard: &Guard) -> Result<()> {
-        let adopted = self.verifying(guard, |verifier| {
-            Appender::adopt_orphan(&self.files, segment, verifier)
-        });
+        let adopted = self
+            .verifying(guard, |verifier| Appender::adopt_orphan(&self.files, segment, verifier));
         match adopted {
             Ok(Some(appender)) => self.seal(appender, guard, false),
             Ok(None) => Ok(()),

@@ -328,6 +328,11 @@ impl File for RealFile {
         lock::try_lock(fd, start, len, kind).map_err(|error| error.path(&self.path))
     }
 
+    fn is_locked(&self, start: u64, len: u64) -> Result<bool> {
+        step!(look);
+        lock::is_held(self.fd()?, start, len).map_err(|error| error.path(&self.path))
+    }
+
     fn unlock(&self, start: u64, len: u64) -> Result<()> {
         step!(change);
         lock::unlock(self.fd()?, start, len).map_err(|error| error.path(&self.path))

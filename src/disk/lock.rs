@@ -31,6 +31,18 @@ pub fn try_lock(fd: BorrowedFd<'_>, start: u64, len: u64, kind: LockKind) -> Res
     }
 }
 
+/// Whether somebody else holds a lock of any byte of the range, of either kind. Nothing is locked to see it.
+pub fn is_held(fd: BorrowedFd<'_>, start: u64, len: u64) -> Result<bool> {
+    let mut lock = range(start, len, libc::F_WRLCK)?;
+    loop {
+        match fcntl(fd, FcntlArg::F_OFD_GETLK(&mut lock)) {
+            Ok(_) => return Ok(lock.l_type != libc::F_UNLCK as libc::c_short),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::io("cannot look at a lock", errno.into())),
+        }
+    }
+}
+
 /// Gives a range back; what was not locked stays so.
 pub fn unlock(fd: BorrowedFd<'_>, start: u64, len: u64) -> Result<()> {
     set(fd, &range(start, len, libc::F_UNLCK)?)

@@ -165,6 +165,14 @@ pub trait File: Send + Sync + fmt::Debug {
     /// Tries to lock a byte range of this open file (OFD: it dies with the last descriptor);
     /// `false` if somebody else holds it. Threads that share this `File` are not excluded.
     fn try_lock(&self, start: u64, len: u64, kind: LockKind) -> Result<bool>;
+    /// Whether somebody else holds a lock of a byte range, of either kind.
+    fn is_locked(&self, start: u64, len: u64) -> Result<bool> {
+        let is_free = self.try_lock(start, len, LockKind::Exclusive)?;
+        if is_free {
+            self.unlock(start, len)?;
+        }
+        Ok(!is_free)
+    }
     /// Gives a lock back.
     fn unlock(&self, start: u64, len: u64) -> Result<()>;
     /// For [`Disk::link`].

@@ -4,7 +4,7 @@
 
 use super::appenders::Appenders;
 use super::distrust::Distrusted;
-use crate::disk::{Access, Disk, File, LockKind};
+use crate::disk::{Disk, File, LockKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Header, Kind};
 use crate::format::refs::pin_key;
@@ -13,7 +13,7 @@ use crate::format::word::{Location, Word};
 use crate::id::{BlobId, Key};
 use crate::index::{Index, Seen};
 use crate::process::PerProcess;
-use crate::run::{LOCKS_PATH, Run, RunTables};
+use crate::run::{Run, RunTables, open_locks};
 use crate::segment::{Files, Mapped, SegmentSet, publish_foreign};
 use crate::sync::epoch::{Guard, Pinned};
 use std::path::PathBuf;
@@ -278,10 +278,7 @@ pub fn missing_segment(location: Location) -> Error {
 
 /// Takes the shared users lock of a store; `None` while somebody holds it exclusively.
 pub fn take_users_lock(disk: &dyn Disk) -> Result<Option<Arc<dyn File>>> {
-    let file = disk.open(LOCKS_PATH, Access::Write)?.ok_or_else(|| {
-        Error::new(ErrorKind::Damaged, "the file `locks` of the store is missing")
-            .advice("create it empty, mode 0600")
-    })?;
+    let file = open_locks(disk)?;
     Ok(file.try_lock(USERS_BYTE, 1, LockKind::Shared)?.then_some(file))
 }
 

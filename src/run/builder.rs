@@ -8,7 +8,7 @@
 //! Death: a directory under a temporary name, removed by the next who builds.
 #![forbid(unsafe_code)]
 
-use super::{LOCKS_PATH, RUN_DIR, burial_path, make_table, run_dir};
+use super::{RUN_DIR, burial_path, make_table, open_locks, run_dir};
 use crate::disk::{Access, Disk, File, LockKind, Map, Reserve};
 use crate::error::{Error, ErrorKind, Result};
 use std::sync::Arc;
@@ -105,15 +105,14 @@ fn remove_run(disk: &dyn Disk, name: &str) {
 
 /// The lock of whoever builds under this name; `None` if it is held.
 fn lock_builder(disk: &dyn Disk, name: &str) -> Result<Option<Arc<dyn File>>> {
-    let file = disk.open(LOCKS_PATH, Access::Write)?.ok_or_else(|| {
-        Error::new(ErrorKind::Damaged, "the file `locks` of the store is missing").path(LOCKS_PATH)
-    })?;
+    let file = open_locks(disk)?;
     let byte = BUILDERS_BYTE + xxh3_64(name.as_bytes()) % BUILDERS;
     Ok(file.try_lock(byte, 1, LockKind::Exclusive)?.then_some(file))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::LOCKS_PATH;
     use super::*;
     use crate::disk::{OpenOptions, RealDisk};
 

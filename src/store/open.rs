@@ -9,7 +9,7 @@ use crate::format::superblock::{FILE_BYTES, Superblock};
 use crate::id::HashAlgorithm;
 use crate::index::Index;
 use crate::recover::{Source, Unproved, place_burial, prove, rebuild_private, rebuild_shared};
-use crate::run::{LOCKS_PATH, RUN_DIR, Run, RunBuilder, tag};
+use crate::run::{LOCKS_PATH, RUN_DIR, Run, RunBuilder, open_locks, tag};
 use crate::segment::{Files, SEGMENTS_DIR, segment_number};
 use crate::sync::epoch::pin;
 use crate::units::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
@@ -241,7 +241,7 @@ fn shared_run(
             }
         }
     }
-    let lock = recovery_lock(&**disk)?;
+    let lock = open_locks(&**disk)?;
     let start = Instant::now();
     loop {
         if let Some(run) = attach()? {
@@ -275,11 +275,6 @@ fn attach(files: &Files, tag: &str, access: Access) -> Result<Option<Run>> {
     }
     place_burial(files, &run)?;
     Ok(Some(run))
-}
-
-fn recovery_lock(disk: &dyn Disk) -> Result<Arc<dyn File>> {
-    let locks = disk.open(LOCKS_PATH, Access::Write)?;
-    locks.ok_or_else(|| Error::new(ErrorKind::Damaged, "the file `locks` of the store is missing"))
 }
 
 /// Takes the name from a run that must not be used, if nobody else uses the store.

@@ -208,3 +208,26 @@ fn limits_that_are_lowered_hold_for_all_at_once() {
     one.set("0101", b"").unwrap();
     assert_eq!(one.len(), 11);
 }
+
+/// Counters that are put right while a value is on its way would forget what is counted for it.
+#[test]
+fn a_count_that_is_put_right_beside_a_setting_keeps_what_is_on_its_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = bounded(dir.path(), CacheOptions::new().size_limit(1 << 30));
+    let value = vec![7; 24 << 20];
+    for round in 0..8 {
+        let is_set = std::sync::atomic::AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                cache.set(format!("{round}"), &value).unwrap();
+                is_set.store(true, std::sync::atomic::Ordering::Release);
+            });
+            while !is_set.load(std::sync::atomic::Ordering::Acquire) {
+                cache.expire().unwrap();
+            }
+        });
+        let items = cache.get_many(&cache.keys().unwrap()).unwrap();
+        let sum: u64 = items.into_iter().flatten().map(|item| item.size).sum();
+        assert_eq!(cache.volume().0, sum, "round {round}");
+    }
+}

@@ -236,6 +236,17 @@ def test_it_is_pickled_by_its_path_and_checks_itself(cache):
     assert hits >= 1 and misses >= 1 and cache.stats() == (0, 0)
 
 
+def test_a_relative_directory_is_found_from_elsewhere(directory, monkeypatch):
+    monkeypatch.chdir(directory)
+    cache = Cache("here", maintenance=None)
+    cache["k"] = 1
+    data = pickle.dumps((cache, drystone.Store("there")))
+    (directory / "elsewhere").mkdir()
+    monkeypatch.chdir(directory / "elsewhere")
+    again, store = pickle.loads(data)
+    assert again["k"] == 1 and os.path.samefile(store.path, directory / "there")
+
+
 def _child(directory, queue):
     cache = Cache(directory, maintenance=None)
     array = cache["array"]

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import pathlib
+import sys
 import threading
 import time
 import warnings
@@ -25,10 +26,10 @@ _OWNERS = threading.local()
 
 def _owner():
     """Who would wait for itself: an asyncio task, else a thread."""
+    # Where nobody has imported it there is no task.
+    asyncio = sys.modules.get("asyncio")
     try:
-        import asyncio
-
-        task = asyncio.current_task()
+        task = asyncio.current_task() if asyncio else None
     except RuntimeError:
         task = None
     return (id(task) if task is not None else threading.get_ident()) & 0xFFFF_FFFF_FFFF_FFFF
@@ -78,7 +79,7 @@ class Cache(_drystone.RawCache):
         for setting in unknown:
             if setting not in _IGNORED:
                 raise _drystone.InvalidInput(f"there is no setting {setting!r}; expected one of {sorted(_SETTINGS)}")
-        directory = default_directory("cache") if directory is None else pathlib.Path(directory).expanduser()
+        directory = default_directory("cache") if directory is None else pathlib.Path(directory).expanduser().absolute()
         self = super().__new__(
             cls,
             os.fspath(directory),

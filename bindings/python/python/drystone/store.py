@@ -58,7 +58,8 @@ class Store(_drystone.Store):
 
     def __new__(cls, directory=None, **options):
         directory = default_directory() if directory is None else directory
-        return super().__new__(cls, os.fspath(directory), **options)
+        # Absolute, so that a store that is pickled is found from another working directory.
+        return super().__new__(cls, os.path.abspath(os.fspath(directory)), **options)
 
     def put_array(self, array, *, synced=None):
         """Stores an array as a `.npy` file, byte for byte as `numpy.save` would; the id."""
