@@ -20,6 +20,10 @@ import xxhash
 
 import drystone
 
+COMMAND = (
+    "`python benches/python/bench.py --dir /dev/shm --dir /tmp --write benches/RESULTS.md`, with numpy, diskcache, joblib and "
+    "xxhash beside the package; `cargo xtask bench` writes all but this section, which then is written again. "
+)
 BEGIN, END = "<!-- python: begin -->", "<!-- python: end -->"
 
 
@@ -231,7 +235,7 @@ def main():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--write")
     asked = parser.parse_args()
-    text = [f"NumPy {np.__version__}, DiskCache {diskcache.__version__}, joblib {joblib.__version__}."]
+    text = [f"{COMMAND}NumPy {np.__version__}, DiskCache {diskcache.__version__}, joblib {joblib.__version__}."]
     for place in asked.dir:
         kind = drystone.store._file_system(place)
         text += ["", f"### {kind}", "", "| figure | target | Drystone | peer | |", "|---|---|---|---|---|"]
