@@ -23,6 +23,7 @@ const TOMBS_PART: u64 = 16;
 impl Engine {
     /// Gives up what nothing names, and gets its space back.
     pub fn compact(&self, options: &CompactOptions) -> Result<CompactReport> {
+        options.check()?;
         let pace = Pace::new(options);
         self.enter_writing(&pin())?;
         let mut report = CompactReport { dry_run: options.dry_run, ..CompactReport::default() };

@@ -1,6 +1,7 @@
 //! What is asked of a compaction, and what it tells.
 #![forbid(unsafe_code)]
 
+use crate::error::{Error, ErrorKind, Result};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,14 +40,34 @@ impl CompactOptions {
 
     /// The share of garbage, 0 to 1, from which on a segment is written anew; 0.25 by default.
     pub fn min_garbage(mut self, share: f64) -> Self {
-        self.min_garbage = Some(share.clamp(0.0, 1.0));
+        self.min_garbage = Some(share);
         self
     }
 
-    /// Copies at most so many bytes a second on average.
+    /// Copies at most so many bytes a second on average; 0 would be for ever, and is refused.
     pub fn rate(mut self, bytes: u64) -> Self {
-        self.rate = Some(bytes.max(1));
+        self.rate = Some(bytes);
         self
+    }
+
+    /// Refuses what no compaction can go by.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.rate == Some(0) {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "a compaction cannot go at a rate of 0",
+            )
+            .expected("at least one byte a second")
+            .advice("leave the rate out for none"));
+        }
+        match self.min_garbage {
+            Some(share) if !(0.0..=1.0).contains(&share) => {
+                Err(Error::new(ErrorKind::InvalidInput, "there is no such share of garbage")
+                    .expected("a number from 0 to 1")
+                    .found(share))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Ends when about so many bytes have been copied; the next call goes on.

@@ -33,3 +33,15 @@ fn all_takes_every_segment_with_garbage() {
     assert!(report.removed_segments >= 5, "{report:?}");
     assert!(report.bytes_after < 180 * 30 * 1024 * 105 / 100 + (64 << 10), "{report:?}");
 }
+
+#[test]
+fn what_no_compaction_can_go_by_is_refused_at_once() {
+    let (_scratch, store) = with_garbage(10);
+    let shares =
+        [f64::NAN, -1.0, 5.0, f64::INFINITY].map(|it| CompactOptions::new().min_garbage(it));
+    for options in shares.into_iter().chain([CompactOptions::new().rate(0)]) {
+        let error = store.compact(&options).unwrap_err();
+        assert_eq!(error.kind(), drystone::ErrorKind::InvalidInput, "{error}");
+    }
+    assert!(store.compact(&CompactOptions::new().min_garbage(1.0)).unwrap().complete);
+}
