@@ -202,6 +202,8 @@ impl Engine {
             (true, false) => return Ok(()),
             (false, true) if durability == Durability::Synced => {
                 self.sync_appender(&mut appender, guard)?;
+                self.give_back_synced(appender, guard);
+                return Ok(());
             }
             (false, _) => {}
         }

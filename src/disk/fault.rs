@@ -306,6 +306,10 @@ impl File for FaultFile {
         self.shared.enter(Call::SetMode)?;
         self.below.set_mode(mode)
     }
+    fn is_owner_writable(&self) -> Result<bool> {
+        self.shared.enter(Call::Len)?;
+        self.below.is_owner_writable()
+    }
     fn map(&self, len: u64, access: Access) -> Result<Map> {
         self.shared.enter(Call::Map)?;
         self.below.map(len, access)

@@ -279,6 +279,13 @@ impl File for RealFile {
         retry(|| fchmod(fd, mode)).map_err(|errno| self.fail("set the mode", errno))
     }
 
+    fn is_owner_writable(&self) -> Result<bool> {
+        let fd = self.fd()?;
+        step!(look);
+        let stat = fstat(fd).map_err(|errno| self.fail("look at", errno))?;
+        Ok(stat.st_mode & Mode::S_IWUSR.bits() != 0)
+    }
+
     fn map(&self, len: u64, access: Access) -> Result<Map> {
         let held = self.len()?;
         if len > held {

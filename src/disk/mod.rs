@@ -155,6 +155,8 @@ pub trait File: Send + Sync + fmt::Debug {
     fn sync_data(&self) -> Result<()>;
     /// Sets the permission bits.
     fn set_mode(&self, mode: u32) -> Result<()>;
+    /// Whether the permission bits let its owner write.
+    fn is_owner_writable(&self) -> Result<bool>;
     /// Maps the first `len` bytes, which the file must hold.
     fn map(&self, len: u64, access: Access) -> Result<Map>;
     /// Makes a mapping of this file's beginning the process's own; see [`Map`]. The file keeps its bytes.

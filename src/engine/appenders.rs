@@ -106,8 +106,10 @@ impl Engine {
         let (mut appender, value) = self.take_appender(guard, bytes)?.attempt(operation)?;
         if durability == Durability::Synced {
             self.sync_appender(&mut appender, guard)?;
+            self.give_back_synced(appender, guard);
+        } else {
+            appenders.push_idle(appender);
         }
-        appenders.push_idle(appender);
         Ok(value)
     }
 
@@ -180,6 +182,37 @@ impl Engine {
                 Ok(())
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Notes in a segment that all that its appender has appended is durable, where nothing says so yet:
+    /// a check can then tell damage from what a power loss leaves. In a segment of an earlier run what
+    /// stands below may be torn.
+    pub fn note_lasting(&self, appender: &mut Appender, guard: &Guard) -> Result<()> {
+        let (number, appended) = (appender.number(), appender.appended());
+        let is_new = self.appenders(guard).lasting.covers(number, &appended);
+        if !is_new || self.run.control.is_earlier(number) || bug!("synced-unnoted") {
+            return Ok(());
+        }
+        appender.note_all_durable(&self.run.control)
+    }
+
+    /// Gives an appender back whose records are durable. The note only tells others what is known; an
+    /// appender that failed is given up.
+    pub fn give_back_synced(&self, appender: Appender, guard: &Guard) {
+        if let Ok((appender, ())) = appender.attempt(|appender| self.note_lasting(appender, guard))
+        {
+            self.appenders(guard).give_back(vec![appender]);
+        }
+    }
+
+    /// What a process does last: notes what it has made durable.
+    pub fn part(&self, guard: &Guard) {
+        let appenders = self.appenders(guard);
+        let mut own = appenders.take_all_idle();
+        own.extend(appenders.group.take());
+        for mut appender in own {
+            let _ = self.note_lasting(&mut appender, guard);
         }
     }
 

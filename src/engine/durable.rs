@@ -204,9 +204,9 @@ impl Engine {
     fn sync_open(&self, segment: u32, own: &mut Vec<Appender>, guard: &Guard) -> Result<()> {
         if let Some(at) = own.iter().position(|appender| appender.number() == segment) {
             self.sync_appender(&mut own[at], guard)?;
-            if own[at].note_durable(&self.run.control).is_err() {
-                // It only tells recovery what is known; but an appender that failed is given up.
-                own.swap_remove(at);
+            if self.note_lasting(&mut own[at], guard).is_err() {
+                // It only tells others what is known; but an appender that failed is given up.
+                own.swap_remove(at).give_up();
             }
             return Ok(());
         }

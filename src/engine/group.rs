@@ -67,8 +67,12 @@ impl Engine {
         let mut open = lock(&group.open);
         let mut appender = self.group_appender(open.take(), guard, bytes)?;
         appender.set_purpose(Purpose::Put);
-        let start = appender.tail();
-        let (appender, value) = appender.attempt(operation)?;
+        let mut start = appender.tail();
+        let (appender, value) = appender.attempt(|appender| {
+            self.note_lasting(appender, guard)?;
+            start = appender.tail();
+            operation(appender)
+        })?;
         let part = Part {
             file: appender.file().clone(),
             segment: appender.number(),

@@ -203,7 +203,8 @@ fn check_index(
     Ok(())
 }
 
-/// Whoever opens the store next builds the run, and passes over what a power loss has left.
+/// Whoever opens the store next builds the run, and passes over what a power loss has left. Nothing tells
+/// that from damage where nothing says what was durable; but what is lost by it is told.
 fn without_index(
     site: &Site<'_>,
     seen: &mut Seen,
@@ -211,8 +212,8 @@ fn without_index(
     findings: &mut Vec<Finding>,
 ) -> Result<()> {
     let doubts = std::mem::take(&mut seen.doubts);
-    findings.extend(doubts.into_iter().map(|doubt| doubt.finding.excused()));
     let records = Records { site, sorted, reliances: &seen.reliances };
+    findings.append(&mut records.weighed(doubts)?);
     findings.extend(records.passed_over()?);
     Ok(())
 }

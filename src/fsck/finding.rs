@@ -10,6 +10,9 @@ use std::fmt;
 pub enum Severity {
     /// Something that a death or a power loss may leave, or that only takes space.
     Notice,
+    /// Something that was put, and counts, and is not there or not whole; but nothing proves that it was
+    /// ever durable. A power loss before it was synced leaves this, and so does damage.
+    Loss,
     /// Something that cannot be.
     Damage,
 }
@@ -121,6 +124,10 @@ const SALVAGE: &str = "run `blobtool fsck --repair`: it saves what is whole and 
 const REBUILD: &str =
     "run `blobtool fsck --repair`, or remove the directory `run` while nobody uses the store";
 const NOTHING: &str = "nothing needs to be done";
+/// What helps where only what counts is lost.
+const LOSS: &str = "if the machine has gone down without `sync` since it was put, put it again: the next \
+     opening passes it over; else the medium is damaged: bring the store back from a copy, or run \
+     `blobtool fsck --repair` and put again what is lost";
 
 impl Finding {
     pub(super) fn damage(kind: FindingKind, message: impl Into<String>, cure: Cure) -> Self {
@@ -207,6 +214,16 @@ impl Finding {
             cure: Cure::Nothing,
             ..self
         }
+    }
+
+    /// What counts is lost, and nothing says that it was durable.
+    pub(super) fn lost(self) -> Self {
+        Self { severity: Severity::Loss, advice: LOSS, cure: Cure::Rebuild, ..self }
+    }
+
+    /// Whether nothing needs to be done.
+    pub(super) fn is_notice(&self) -> bool {
+        self.severity == Severity::Notice
     }
 
     /// Whether it is damage.

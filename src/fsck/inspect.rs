@@ -31,6 +31,10 @@ pub struct Doubt {
     pub finding: Finding,
     /// The record's key.
     pub key: Key,
+    /// Its number.
+    pub sequence: u64,
+    /// Whether it is a blob: one that no name needs is no loss.
+    pub is_blob: bool,
     /// Where it stands.
     pub location: Location,
 }
@@ -166,6 +170,8 @@ fn look<'a>(
     seen: &mut Seen,
 ) -> Result<View<'a>> {
     let files = &site.files;
+    // Looked at first: who finishes a segment has written its footer before.
+    let is_finished = site.is_finished(file)?;
     // Mapped first: a record that is found afterwards and is not in it, has been appended since.
     let map = Arc::new(map_all(file)?);
     let blocks = FileBlocks::new(file)?;
@@ -185,9 +191,11 @@ fn look<'a>(
     let is_confirmed = is_sealed && end.is_some_and(|end| end.is_confirmed);
     let facts = Facts { number, map, records, is_head_whole, is_sealed, is_confirmed, durable };
     if !is_head_whole {
-        seen.findings.push(head_finding(file, number, durable, site)?);
+        seen.findings.push(head_finding(file, number, durable > 0 || is_finished, site)?);
     } else if !is_sealed {
-        seen.findings.extend(footer_finding(&blocks, &facts, end.as_ref(), site));
+        let found = footer_finding(&blocks, &facts, end.as_ref(), site);
+        let is_cut = is_finished && !found.as_ref().is_some_and(Finding::is_damage);
+        seen.findings.extend(if is_cut { Some(cut_finding(&blocks, number)) } else { found });
     } else if let Some(end) = end.filter(|end| !end.is_confirmed) {
         seen.findings.extend(behind_trailer(&blocks, number, &end));
     }
@@ -200,9 +208,18 @@ fn look<'a>(
     Ok(View { site, facts, file })
 }
 
+/// A segment that was finished, and so ended in a footer that was durable, has none.
+fn cut_finding(blocks: &FileBlocks<'_>, number: u32) -> Finding {
+    let message =
+        "a finished segment does not end in a footer: it was cut short, or its end is damaged";
+    let finding = Finding::damage(FindingKind::Footer, message, Cure::Salvage(number));
+    let found = format!("{} bytes that do not end in one", blocks.len());
+    finding.at(number, blocks.len()).expected("what the sealing wrote").found(found)
+}
+
 /// A head that does not check: torn, if what is there of it is right and the rest was never written, and
 /// nothing says that it was durable.
-fn head_finding(file: &dyn File, number: u32, durable: u64, site: &Site<'_>) -> Result<Finding> {
+fn head_finding(file: &dyn File, number: u32, proved: bool, site: &Site<'_>) -> Result<Finding> {
     let mut head = Head::new_zeroed();
     file.read_at(head.as_mut_bytes(), 0)?;
     let cure = Cure::Salvage(number);
@@ -214,7 +231,7 @@ fn head_finding(file: &dyn File, number: u32, durable: u64, site: &Site<'_>) -> 
     let mut pairs = words(&head).into_iter().zip(words(&right)).take(7);
     let is_part = pairs.all(|(stands, right)| stands == right || stands == 0);
     let is_short = head.checksum.get() == 0 || head.magic == [0; 8];
-    Ok(if is_part && is_short && durable == 0 { finding.excused() } else { finding })
+    Ok(if is_part && is_short && !proved { finding.excused() } else { finding })
 }
 
 /// What stands behind a trailer and is no durable point. Zeros are what a power loss leaves of one.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::finding::{Finding, FindingKind};
+use super::inspect::Doubt;
 use super::judge::{Reading, reading};
 use super::site::Site;
 use crate::disk::Access;
@@ -75,6 +76,38 @@ impl Records<'_> {
         Ok((keys.into_iter().collect(), removed))
     }
 
+    /// What doubts come to where no index says which records count: a loss if nothing whole counts
+    /// instead. A blob that nobody names is none.
+    pub fn weighed(&self, doubts: Vec<Doubt>) -> Result<Vec<Finding>> {
+        let mut needed: HashMap<Key, bool> =
+            doubts.iter().filter(|doubt| doubt.is_blob).map(|doubt| (doubt.key, false)).collect();
+        for reliance in self.reliances {
+            if let Some(is_needed) = needed.get_mut(&reliance.on)
+                && !*is_needed
+                && let Some((header, _)) = self.read(reliance.by)?
+            {
+                let newest = winner(self.sorted, key_of(&self.site.files, &header));
+                *is_needed = newest.is_some_and(|item| item.word.location() == reliance.by);
+            }
+        }
+        Ok(doubts.into_iter().map(|doubt| self.weigh(doubt, &needed)).collect())
+    }
+
+    fn weigh(&self, doubt: Doubt, needed: &HashMap<Key, bool>) -> Finding {
+        let newest = winner(self.sorted, doubt.key).map(|item| item.sequence);
+        let pin = doubt.finding.blob.map(|id| pin_key(&self.site.files.uuid, &id));
+        let is_pinned = || {
+            let pin = pin.and_then(|pin| winner(self.sorted, pin));
+            pin.is_some_and(|item| item.word.is_live())
+        };
+        let is_needed = !doubt.is_blob || needed.get(&doubt.key) == Some(&true) || is_pinned();
+        if newest < Some(doubt.sequence) && is_needed {
+            doubt.finding.lost()
+        } else {
+            doubt.finding.excused()
+        }
+    }
+
     /// Refs that the next recovery will pass over, because a blob of theirs is not there.
     pub fn passed_over(&self) -> Result<Vec<Finding>> {
         let (keys, _) = self.dangling(&[])?;
@@ -91,9 +124,11 @@ impl Records<'_> {
             }
             let message =
                 "a ref names a blob that is not there: an older version of it counts, or none";
-            let finding = Finding::notice(FindingKind::Dangling, message);
+            let finding = Finding::notice(FindingKind::Dangling, message).lost();
             let finding = finding.at(location.segment(), location.offset());
-            findings.push(Finding { names: vec![read.name], ..finding });
+            let digest = read.blobs.iter().find(|blob| !is_met(blob)).map(|blob| blob.0);
+            let id = digest.map(|digest| BlobId::from_padded(self.site.files.hash, digest));
+            findings.push(Finding { names: vec![read.name], blob: id, ..finding });
         }
         Ok(findings)
     }
@@ -111,10 +146,10 @@ impl Records<'_> {
         Ok(winner(self.sorted, key).filter(|item| item.word.is_live()).map(|_| key))
     }
 
-    /// Adds to each piece of damage the names of the blob that it is about.
+    /// Adds to each piece of damage, and each loss, the names of the blob that it is about.
     pub fn attribute(&self, findings: &mut [Finding]) -> Result<()> {
         let mut concerned: HashMap<Key, Vec<usize>> = HashMap::new();
-        for (at, finding) in findings.iter().enumerate().filter(|(_, f)| f.is_damage()) {
+        for (at, finding) in findings.iter().enumerate().filter(|(_, f)| !f.is_notice()) {
             if let Some(id) = finding.blob.filter(|_| finding.names.is_empty()) {
                 concerned.entry(id.key()).or_default().push(at);
             }

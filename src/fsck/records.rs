@@ -315,7 +315,9 @@ impl View<'_> {
         let is_durable = end <= self.facts.durable;
         match Location::new(self.facts.number, entry.offset()) {
             Some(location) if !is_durable => {
-                batch.doubts.push(Doubt { finding, key: key_of(files, header), location });
+                let (key, sequence) = (key_of(files, header), header.sequence);
+                let is_blob = header.kind == Kind::Blob;
+                batch.doubts.push(Doubt { finding, key, sequence, is_blob, location });
             }
             _ => batch.findings.push(finding),
         }

@@ -10,7 +10,7 @@
 #![forbid(unsafe_code)]
 
 use super::check::{Checked, check};
-use super::finding::{Cure, Finding};
+use super::finding::{Cure, Finding, FindingKind, Severity};
 use super::options::FsckOptions;
 use super::quarantine::{QUARANTINE_DIR, settle, take_out};
 use super::report::{FsckRepair, FsckReport, cures};
@@ -134,7 +134,10 @@ fn cure(site: &Site<'_>, checked: &Checked, done: &mut FsckRepair) -> Result<()>
     }
     done.saved_records += salvage.records;
     done.saved_bytes += salvage.bytes;
-    done.lost_records += salvage.lost;
+    let is_torn = |finding: &&Finding| {
+        finding.severity == Severity::Loss && finding.kind != FindingKind::Dangling
+    };
+    done.lost_records += salvage.lost + checked.findings.iter().filter(is_torn).count() as u64;
     RunBuilder::remove_others(&**site.disk(), None);
     rebuild(site, limit)?;
     if let Some(run) = site.attach(Access::Read, &mut Vec::new())? {

@@ -7,10 +7,12 @@ use super::finding::{Cure, Finding};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FsckReport {
-    /// What was found, damage first, each in the order of files and offsets.
+    /// What was found: damage, then losses, then notices, each in the order of files and offsets.
     pub findings: Vec<Finding>,
     /// Pieces of damage, those that are not listed included.
     pub damage: u64,
+    /// Things lost that nothing proves to have been durable, those that are not listed included.
+    pub losses: u64,
     /// Notices, those that are not listed included.
     pub notices: u64,
     /// Segments.
@@ -41,7 +43,7 @@ pub struct FsckRepair {
     pub saved_records: u64,
     /// Their bytes.
     pub saved_bytes: u64,
-    /// Published records of damaged segments that could not be saved.
+    /// Published records that are not whole, and could not be saved.
     pub lost_records: u64,
     /// Refs whose blobs are lost: an older version counts again, or none.
     pub lost_refs: u64,
@@ -52,9 +54,9 @@ pub struct FsckRepair {
 }
 
 impl FsckReport {
-    /// Whether nothing is damaged.
+    /// Whether nothing is damaged or lost.
     pub fn is_clean(&self) -> bool {
-        self.damage == 0
+        self.damage == 0 && self.losses == 0
     }
 
     /// The findings that are damage.
@@ -63,19 +65,19 @@ impl FsckReport {
     }
 
     pub(super) fn settle(&mut self, findings: Vec<Finding>, most: usize) {
-        let (mut damage, mut notices): (Vec<_>, Vec<_>) =
-            findings.into_iter().partition(Finding::is_damage);
-        (self.damage, self.notices) = (damage.len() as u64, notices.len() as u64);
-        for list in [&mut damage, &mut notices] {
+        let (damage, others): (Vec<_>, Vec<_>) = findings.into_iter().partition(Finding::is_damage);
+        let (notices, losses): (Vec<_>, Vec<_>) = others.into_iter().partition(Finding::is_notice);
+        (self.damage, self.losses) = (damage.len() as u64, losses.len() as u64);
+        self.notices = notices.len() as u64;
+        for mut list in [damage, losses, notices] {
             list.sort_by(|a, b| (&a.path, a.offset).cmp(&(&b.path, b.offset)));
             list.truncate(most);
+            self.findings.append(&mut list);
         }
-        self.findings = damage;
-        self.findings.append(&mut notices);
     }
 }
 
 /// What is to be cured, one by one.
 pub(super) fn cures(findings: &[Finding]) -> impl Iterator<Item = Cure> + '_ {
-    findings.iter().filter(|finding| finding.is_damage()).map(|finding| finding.cure)
+    findings.iter().filter(|finding| !finding.is_notice()).map(|finding| finding.cure)
 }

@@ -4,7 +4,7 @@
 use super::finding::{Cure, Finding, FindingKind};
 use super::options::FsckOptions;
 use super::origin::superblock_of_segments;
-use crate::disk::{Access, Disk, Identity, OpenOptions, RealDisk};
+use crate::disk::{Access, Disk, File, Identity, OpenOptions, RealDisk};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::superblock::{COPY_BYTES, FILE_BYTES, Superblock};
 use crate::index::Index;
@@ -30,6 +30,13 @@ pub struct Site<'a> {
     pub identity: Identity,
     /// The name of the run of this boot.
     pub tag: String,
+    /// Somebody has taken the right to write from all files: then that says nothing about a segment.
+    is_write_protected: bool,
+}
+
+/// Whether the owner may not write to a file.
+fn is_protected(file: &dyn File) -> Result<bool> {
+    Ok(!file.is_owner_writable()?)
 }
 
 /// Opens the directory of a store.
@@ -120,8 +127,15 @@ impl<'a> Site<'a> {
     ) -> Result<Self> {
         let identity = disk.identity()?;
         let tag = tag(&identity);
+        let store = disk.open(STORE_PATH, Access::Read)?;
+        let is_write_protected = store.map_or(Ok(false), |file| is_protected(&*file))?;
         let files = Files { disk, uuid: superblock.uuid, hash: superblock.hash };
-        Ok(Self { options, files, superblock, identity, tag })
+        Ok(Self { options, files, superblock, identity, tag, is_write_protected })
+    }
+
+    /// Whether a segment says by its mode that it was finished: sealed, and all of it durable.
+    pub fn is_finished(&self, file: &dyn File) -> Result<bool> {
+        Ok(!self.is_write_protected && is_protected(file)? && !bug!("fsck-mode-unread"))
     }
 
     /// The directory.

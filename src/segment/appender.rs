@@ -304,6 +304,12 @@ impl Appender {
         Ok(())
     }
 
+    /// As [`note_durable`](Self::note_durable), where somebody has made durable all that has been appended.
+    pub fn note_all_durable(&mut self, control: &Control) -> Result<()> {
+        self.durable = self.tail;
+        self.note_durable(control)
+    }
+
     /// Notes in the segment what is durable: recovery need not verify it.
     pub fn note_durable(&mut self, control: &Control) -> Result<()> {
         let mut batch = self.batch();

@@ -111,6 +111,9 @@ impl File for CuttingFile {
     fn set_mode(&self, _: u32) -> Result<()> {
         only_read()
     }
+    fn is_owner_writable(&self) -> Result<bool> {
+        self.below.is_owner_writable()
+    }
     fn map(&self, len: u64, access: Access) -> Result<Map> {
         self.below.map(len, access)
     }

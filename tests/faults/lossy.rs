@@ -234,6 +234,9 @@ impl File for LossyFile {
     fn set_mode(&self, mode: u32) -> Result<()> {
         self.below.set_mode(mode)
     }
+    fn is_owner_writable(&self) -> Result<bool> {
+        self.below.is_owner_writable()
+    }
     fn map(&self, len: u64, access: Access) -> Result<Map> {
         if access == Access::Write {
             lock(&self.state).touch(self.medium, 0, len);

@@ -18,3 +18,4 @@ mod repaired;
 mod rig;
 mod torn;
 mod tried;
+mod unproved;

@@ -135,6 +135,11 @@ impl File for SimFile {
         Ok(())
     }
 
+    fn is_owner_writable(&self) -> Result<bool> {
+        self.disk.enter()?;
+        Ok(self.disk.state().files[self.file].mode & 0o200 != 0)
+    }
+
     fn map(&self, len: u64, access: Access) -> Result<Map> {
         self.disk.enter()?;
         if access == Access::Write && !self.is_volatile {

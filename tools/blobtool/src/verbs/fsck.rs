@@ -30,6 +30,7 @@ struct Report<'a> {
     hashed_bytes: u64,
     dangling: u64,
     damage: u64,
+    losses: u64,
     notices: u64,
     findings: Vec<Found<'a>>,
     repair: Option<Repair<'a>>,
@@ -101,21 +102,32 @@ fn rate(report: &FsckReport, seconds: f64) -> String {
     format!("checked {} in {seconds:.2} s, {rate}/s", human_bytes(bytes))
 }
 
-fn outcome(report: &FsckReport) -> Outcome {
-    let pieces = |count: u64| match count {
-        1 => "1 piece of damage".to_owned(),
-        _ => format!("{} pieces of damage", grouped(count)),
+/// What is wrong, in words: damage, and what is lost.
+fn wrongs(report: &FsckReport) -> String {
+    let damage = match report.damage {
+        0 => None,
+        1 => Some("1 piece of damage".to_owned()),
+        count => Some(format!("{} pieces of damage", grouped(count))),
     };
+    let losses = match report.losses {
+        0 => None,
+        1 => Some("1 loss".to_owned()),
+        count => Some(format!("{} losses", grouped(count))),
+    };
+    damage.into_iter().chain(losses).collect::<Vec<_>>().join(" and ")
+}
+
+fn outcome(report: &FsckReport) -> Outcome {
     match &report.repair {
         Some(repair) if repair.remaining > 0 => {
-            let message = format!("{} could not be mended", pieces(repair.remaining));
+            let message = format!("{} found; {} left", wrongs(report), grouped(repair.remaining));
             Err(Failure::new(DAMAGED, message))
         }
-        Some(_) => Err(Failure::new(REPAIRED, format!("{} mended", pieces(report.damage)))),
+        Some(_) => Err(Failure::new(REPAIRED, format!("{} mended", wrongs(report)))),
         None if report.is_clean() => Ok(()),
         None => {
             let advice = "run `blobtool fsck --repair`, or see what to do about each";
-            Err(Failure::new(DAMAGED, format!("{} found; {advice}", pieces(report.damage))))
+            Err(Failure::new(DAMAGED, format!("{} found; {advice}", wrongs(report))))
         }
     }
 }
@@ -133,6 +145,7 @@ fn document<'a>(report: &'a FsckReport, args: &Fsck) -> Report<'a> {
         hashed_bytes: report.hashed_bytes,
         dangling: report.dangling,
         damage: report.damage,
+        losses: report.losses,
         notices: report.notices,
         findings: report.findings.iter().map(found).collect(),
         repair: report.repair.as_ref().map(repair),
@@ -173,6 +186,7 @@ fn repair(repair: &FsckRepair) -> Repair<'_> {
 fn severity(finding: &Finding) -> &'static str {
     match finding.severity {
         Severity::Damage => "damage",
+        Severity::Loss => "loss",
         Severity::Notice => "notice",
     }
 }
@@ -183,7 +197,8 @@ fn text(report: &FsckReport, args: &Fsck) -> String {
         describe(&mut text, finding);
     }
     let told = report.findings.len() as u64;
-    let untold = (report.damage + report.notices).saturating_sub(told);
+    let found = report.damage + report.losses + report.notices;
+    let untold = found.saturating_sub(told);
     // Writing to a string cannot fail.
     let _ = match untold {
         0 => Ok(()),
@@ -203,12 +218,11 @@ fn text(report: &FsckReport, args: &Fsck) -> String {
     if report.is_deep {
         let _ = write!(text, ", {} held against digests", human_bytes(report.hashed_bytes));
     }
-    let _ = match (report.damage, report.notices) {
-        (0, 0) => write!(text, ": clean"),
-        (0, notices) => write!(text, ": clean, {} notices", grouped(notices)),
-        (damage, notices) => {
-            write!(text, ": {} pieces of damage, {} notices", grouped(damage), grouped(notices))
-        }
+    let verdict = if report.is_clean() { "clean".to_owned() } else { wrongs(report) };
+    let _ = match report.notices {
+        0 => write!(text, ": {verdict}"),
+        1 => write!(text, ": {verdict}, 1 notice"),
+        notices => write!(text, ": {verdict}, {} notices", grouped(notices)),
     };
     mended(&mut text, report.repair.as_ref(), args);
     text
