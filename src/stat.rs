@@ -63,6 +63,8 @@ pub struct Stats {
     pub segments: u64,
     /// Bytes of the segment files.
     pub segment_bytes: u64,
+    /// Bytes held back beside them, so that a full disk can be cleared up.
+    pub held_back_bytes: u64,
     /// Buckets of the index.
     pub index_buckets: u64,
     /// Bytes of the index's tables.
@@ -190,6 +192,7 @@ impl Engine {
             limit: Some(self.run.control.limit()).filter(|&limit| limit != 0),
             free_bytes: self.disk().space()?.free,
             file_system: self.disk().file_system().to_owned(),
+            held_back_bytes: self.held_back_bytes()?,
             lost_records: self.run.control.lost().records,
             lost_refs: self.run.control.lost().refs,
             damaged_segments: self.run.control.lost().segments,

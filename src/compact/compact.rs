@@ -10,15 +10,18 @@
 use super::lanes::take_all;
 use super::options::{CompactOptions, CompactReport};
 use super::pace::Pace;
-use crate::collect::{Collected, Cycle};
+use crate::collect::{Census, Collected, Cycle};
 use crate::disk::Access;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::sync::epoch::pin;
+use std::collections::HashMap;
 
 /// Tombstones are looked into when they are more than this part of the keys; else it is not worth a pass
 /// over all footers.
 const TOMBS_PART: u64 = 16;
+/// Times that all is gone through, for tombstones whose copies become garbage.
+const ROUNDS_MAX: u32 = 3;
 
 impl Engine {
     /// Gives up what nothing names, and gets its space back.
@@ -36,33 +39,53 @@ impl Engine {
         }
         let collected = cycle.collect(options.dry_run, &pin())?;
         report.count(&collected);
-        let garbage_min = options.garbage_min();
-        if !options.dry_run {
-            self.seal_own(&collected.census, garbage_min, &pin())?;
-        }
-        let nominees = self.nominate(&collected.census, garbage_min)?;
-        let (done, outcome) = take_all(self, options, &pace, report.bytes_before, &nominees);
-        report.add(&done.report);
-        if !options.dry_run {
-            self.hold_back();
-        }
-        outcome?;
-        if !options.dry_run && report.complete && self.is_tombs_due(options, &collected) {
+        let mut census = collected.census;
+        let would_free = self.round(options, &pace, &census, &mut report)?;
+        if !options.dry_run && report.complete && is_tombs_due(options, &census) {
             report.dropped_tombstones = self.drop_tombstones(&pin())?;
+            // What has been copied of them is garbage now.
+            let mut dropped = report.dropped_tombstones;
+            for _ in 1..ROUNDS_MAX {
+                if !options.all || dropped == 0 || !report.complete || bug!("one-round") {
+                    break;
+                }
+                census = cycle.collect(false, &pin())?.census;
+                self.round(options, &pace, &census, &mut report)?;
+                dropped = self.drop_tombstones(&pin())?;
+                report.dropped_tombstones += dropped;
+            }
         }
-        report.bytes_after = if options.dry_run {
-            report.bytes_before.saturating_sub(done.emptied_bytes)
-        } else {
-            self.segment_bytes()?
+        report.bytes_after = match options.dry_run {
+            true => report.bytes_before.saturating_sub(would_free),
+            false => self.segment_bytes()?,
         };
+        report.held_back_bytes = self.held_back_bytes()?;
         report.time = pace.elapsed();
         Ok(report)
     }
 
-    fn is_tombs_due(&self, options: &CompactOptions, collected: &Collected) -> bool {
-        let census = &collected.census;
-        let keys = census.refs + census.blobs + census.tombs;
-        census.tombs > 0 && (options.all || census.tombs > keys / TOMBS_PART)
+    /// Writes anew what is worth it, and unlinks; of a dry run, the bytes that would come back.
+    fn round(
+        &self,
+        options: &CompactOptions,
+        pace: &Pace,
+        census: &Census,
+        report: &mut CompactReport,
+    ) -> Result<u64> {
+        let garbage_min = options.garbage_min();
+        let (mut open, mut cut) = (HashMap::new(), 0);
+        if options.dry_run {
+            (open, cut) = self.would_seal(&pin())?;
+        } else {
+            self.seal_own(census, garbage_min, &pin())?;
+        }
+        let nominees = self.nominate(census, garbage_min, &open)?;
+        let (done, outcome) = take_all(self, options, pace, report.bytes_before, &nominees);
+        report.add(&done.report);
+        if !options.dry_run {
+            self.hold_back_anew();
+        }
+        outcome.map(|()| done.emptied_bytes + cut)
     }
 
     /// Bytes of the segment files.
@@ -80,6 +103,11 @@ impl Engine {
     }
 }
 
+fn is_tombs_due(options: &CompactOptions, census: &Census) -> bool {
+    let keys = census.refs + census.blobs + census.tombs;
+    census.tombs > 0 && (options.all || census.tombs > keys / TOMBS_PART)
+}
+
 impl CompactReport {
     fn count(&mut self, collected: &Collected) {
         let census = &collected.census;
@@ -92,11 +120,11 @@ impl CompactReport {
     }
 
     fn add(&mut self, done: &Self) {
-        self.rewritten_segments = done.rewritten_segments;
-        self.removed_segments = done.removed_segments;
+        self.rewritten_segments += done.rewritten_segments;
+        self.removed_segments += done.removed_segments;
         self.damaged_segments = done.damaged_segments;
-        self.copied_records = done.copied_records;
-        self.copied_bytes = done.copied_bytes;
+        self.copied_records += done.copied_records;
+        self.copied_bytes += done.copied_bytes;
         self.complete = done.complete;
         self.out_of_space = done.out_of_space;
     }

@@ -158,6 +158,9 @@ pub struct CompactReport {
     pub bytes_before: u64,
     /// Bytes of the segment files afterwards; of a dry run, about what they would be.
     pub bytes_after: u64,
+    /// Bytes held back beside them, so that a full disk can be cleared up; with what the store holds they
+    /// become more or fewer.
+    pub held_back_bytes: u64,
     /// How long it took.
     pub time: Duration,
     /// How long of that the walk over the refs took.

@@ -9,8 +9,10 @@ use crate::collect::Census;
 use crate::disk::Access;
 use crate::engine::Engine;
 use crate::error::{ErrorKind, Result};
-use crate::segment::{Appender, FileBlocks, is_sealed};
+use crate::format::segment::{ENTRY_BYTES, HEAD_BYTES, TRAILER_BYTES};
+use crate::segment::{Appender, Blocks, FileBlocks, is_sealed, walk};
 use crate::sync::epoch::Guard;
+use std::collections::HashMap;
 
 impl Engine {
     /// Whether a segment is there and sealed.
@@ -47,6 +49,33 @@ impl Engine {
             Err(error) if error.is_damage() || error.kind() == ErrorKind::Permission => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// What a compaction would seal: the open segments that nobody appends to, and those of this process;
+    /// and how long they would be then. Also by how much the former would become shorter.
+    pub(super) fn would_seal(&self, guard: &Guard) -> Result<(HashMap<u32, u64>, u64)> {
+        let own = self.appenders(guard).numbers();
+        let (mut found, mut cut) = (HashMap::new(), 0);
+        for segment in self.files.list()? {
+            if self.run.control.is_poisoned(segment) || self.is_sealed(segment)? {
+                continue;
+            }
+            let Some(file) = self.files.open(segment, Access::Read)? else { continue };
+            if !own.contains(&segment) && file.is_locked(0, 1)? {
+                continue;
+            }
+            let blocks = FileBlocks::new(&*file)?;
+            let (records, _) = walk(&blocks, &self.files, segment, 0);
+            blocks.check()?;
+            let end = records.last().and_then(|last| last.end(self.files.digest_bytes()));
+            let footer = records.len() as u64 * ENTRY_BYTES + TRAILER_BYTES;
+            let len = end.unwrap_or(HEAD_BYTES) + footer;
+            found.insert(segment, len);
+            if !own.contains(&segment) {
+                cut += blocks.len().saturating_sub(len);
+            }
+        }
+        Ok((found, cut))
     }
 
     /// Seals the open segments of this process of which at least a share is garbage.

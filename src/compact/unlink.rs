@@ -3,8 +3,8 @@
 //! I1  A segment is unlinked when it is sealed and the index names none of its records: it never will
 //!     again (spec/CONCURRENCY.md, L7).
 //! I2  Whatever superseded its garbage, and the copies of what was live in it, are durable before it
-//!     goes: one sync of the whole store for all that go together. The sync sets the state bytes, too,
-//!     of what a dead process has published and left without.
+//!     goes: one sync of the whole store for all that go together, but not of these: nothing in them is
+//!     named. The sync sets the state bytes, too, of what a dead process has published and left without.
 //!
 //! Death: before the sync of the directory some names come back after a power loss, with what is in
 //! them; all of it is superseded by what is durable.
@@ -20,8 +20,8 @@ use crate::sync::epoch::Guard;
 pub struct Emptied {
     /// Its number.
     pub number: u32,
-    /// Bytes of its file.
-    pub len: u64,
+    /// Bytes of its records, for the counter of what was appended.
+    pub record_bytes: u64,
     /// All its records that the index named when that began.
     pub were_live: Vec<Live>,
 }
@@ -33,17 +33,18 @@ impl Engine {
         for emptied in emptied {
             // What was not named in a sealed segment never will be.
             if !self.names_any(emptied.number, &emptied.were_live, guard)? {
-                gone.push((emptied.number, emptied.len));
+                gone.push(emptied);
             }
         }
         if gone.is_empty() {
             return Ok(0);
         }
-        self.sync(guard)?;
+        let numbers: Vec<u32> = gone.iter().map(|emptied| emptied.number).collect();
+        self.sync_but(if bug!("dead-synced") { &[] } else { &numbers }, guard)?;
         let mut bytes = 0;
-        for &(number, len) in &gone {
-            if self.disk().unlink(&segment_path(number))? {
-                bytes += len;
+        for emptied in &gone {
+            if self.disk().unlink(&segment_path(emptied.number))? {
+                bytes += emptied.record_bytes;
             }
         }
         self.run.control.announce_unlinks(bytes);

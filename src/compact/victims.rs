@@ -14,6 +14,7 @@ use crate::format::word::{Location, Word, WordKind};
 use crate::id::Key;
 use crate::segment::{Mapped, read_listed};
 use crate::sync::epoch::Guard;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Lookups that are under way at a time.
@@ -73,6 +74,8 @@ pub struct Victim {
     pub mapped: Arc<Mapped>,
     /// Bytes of its file.
     pub len: u64,
+    /// Bytes of its records.
+    pub record_bytes: u64,
     /// The records to be copied, in order.
     pub live: Vec<Live>,
 }
@@ -86,17 +89,27 @@ impl Victim {
 }
 
 impl Engine {
-    /// The segments that are worth it, in the order in which they are to be taken.
-    pub(super) fn nominate(&self, census: &Census, garbage_min: f64) -> Result<Vec<Nominee>> {
+    /// The segments that are worth it, in the order in which they are to be taken; `open` are those that
+    /// a dry run leaves open, and how long they would be.
+    pub(super) fn nominate(
+        &self,
+        census: &Census,
+        garbage_min: f64,
+        open: &HashMap<u32, u64>,
+    ) -> Result<Vec<Nominee>> {
         let mut sealed = Vec::new();
         for number in self.files.list()? {
-            if self.run.control.is_poisoned(number) || !self.is_sealed(number)? {
+            let len_sealed = open.get(&number).copied();
+            if self.run.control.is_poisoned(number)
+                || len_sealed.is_none() && !self.is_sealed(number)?
+            {
                 continue;
             }
             let Some(file) = self.files.open(number, Access::Read)? else { continue };
-            let (len, live) = (file.len()?, census.live_bytes(number));
+            let len = len_sealed.map_or_else(|| file.len(), Ok)?;
+            let live = census.live_bytes(number).min(len);
             let is_small = len < self.segment_target() / SMALL_PART;
-            sealed.push(Nominee { number, len, live: live.min(len), is_small });
+            sealed.push(Nominee { number, len, live, is_small });
         }
         let is_worth = |nominee: &Nominee| nominee.live == 0 || nominee.garbage() >= garbage_min;
         let small = sealed.iter().filter(|nominee| nominee.is_small && nominee.live > 0).count();
@@ -116,7 +129,8 @@ impl Engine {
         let Some(listed) = read_listed(&self.files, number)? else { return Ok(None) };
         let Some(mapped) = self.segments.get(number, listed.end, guard)? else { return Ok(None) };
         let live = self.live_of(mapped.as_ref(), &listed.records, guard)?;
-        Ok(Some(Victim { mapped: mapped.to_arc(), len: nominee.len, live }))
+        let record_bytes = listed.end.saturating_sub(HEAD_BYTES);
+        Ok(Some(Victim { mapped: mapped.to_arc(), len: nominee.len, record_bytes, live }))
     }
 
     /// The records of a segment that the index names, in order.

@@ -91,6 +91,11 @@ impl<'a> Work<'a> {
     }
 
     fn take(&mut self, nominee: &Nominee) -> Result<()> {
+        if self.options.dry_run {
+            self.report.rewritten_segments += 1;
+            self.emptied_bytes += nominee.len.saturating_sub(nominee.live);
+            return Ok(());
+        }
         let guard = pin();
         let victim = match self.engine.victim(nominee, &guard) {
             Ok(Some(victim)) => victim,
@@ -102,12 +107,6 @@ impl<'a> Work<'a> {
             Err(error) => return Err(error),
         };
         if !nominee.is_small && victim.garbage() < self.garbage_min && !victim.live.is_empty() {
-            return Ok(());
-        }
-        if self.options.dry_run {
-            self.report.rewritten_segments += 1;
-            let live: u64 = victim.live.iter().map(|live| live.bytes).sum();
-            self.emptied_bytes += victim.len.saturating_sub(live);
             return Ok(());
         }
         self.rewrite(nominee, victim, &guard)
@@ -129,8 +128,8 @@ impl<'a> Work<'a> {
         }
         self.report.rewritten_segments += u64::from(!victim.live.is_empty());
         self.emptied_bytes += victim.len;
-        let Victim { mapped, len, live } = victim;
-        self.emptied.push(Emptied { number: mapped.number, len, were_live: live });
+        let Victim { mapped, record_bytes, live, .. } = victim;
+        self.emptied.push(Emptied { number: mapped.number, record_bytes, were_live: live });
         drop(mapped);
         let is_much =
             self.emptied.len() >= BATCH_SEGMENTS_MAX || self.emptied_bytes >= self.batch_bytes_max;

@@ -54,6 +54,12 @@ impl Appenders {
         lock(&self.idle).push(appender);
     }
 
+    /// The segments that this process has open, as far as nobody is appending to them.
+    pub fn numbers(&self) -> Vec<u32> {
+        let idle = lock(&self.idle).iter().map(Appender::number).collect::<Vec<_>>();
+        idle.into_iter().chain(self.group.number()).collect()
+    }
+
     /// All idle appenders, for `sync`; to be given back.
     pub fn take_all_idle(&self) -> Vec<Appender> {
         std::mem::take(&mut lock(&self.idle))

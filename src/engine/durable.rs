@@ -49,25 +49,30 @@ impl Engine {
 
     /// Makes everything that is visible to the caller durable, whoever wrote it.
     pub fn sync(&self, guard: &Guard) -> Result<()> {
+        self.sync_but(&[], guard)
+    }
+
+    /// As [`sync`](Self::sync), without these sealed segments, in which nothing is named any more.
+    pub fn sync_but(&self, dead: &[u32], guard: &Guard) -> Result<()> {
         self.enter_writing(guard)?;
         let appenders = self.appenders(guard);
         let mut own = appenders.take_all_idle();
         own.extend(appenders.group.take());
-        let synced = self.sync_all(&mut own, guard);
+        let synced = self.sync_all(dead, &mut own, guard);
         own.retain(|appender| !self.run.control.is_poisoned(appender.number()));
         appenders.give_back(own);
         synced
     }
 
-    fn sync_all(&self, own: &mut Vec<Appender>, guard: &Guard) -> Result<()> {
+    fn sync_all(&self, dead: &[u32], own: &mut Vec<Appender>, guard: &Guard) -> Result<()> {
         let mut settled = HashMap::new();
-        for segment in self.files.list()? {
+        for segment in self.files.list()?.into_iter().filter(|segment| !dead.contains(segment)) {
             settled.insert(segment, self.settle(segment, guard)?);
         }
         // Listed again: what superseded a record meanwhile may stand in a segment that is new.
         let segments = self.files.list()?;
         let mut lasts = Vec::new();
-        for &segment in &segments {
+        for &segment in segments.iter().filter(|segment| !dead.contains(segment)) {
             let settled = match settled.remove(&segment) {
                 Some(settled) => settled,
                 None => self.settle(segment, guard)?,

@@ -40,6 +40,11 @@ impl Group {
         lock(&self.open).take()
     }
 
+    /// Its segment.
+    pub fn number(&self) -> Option<u32> {
+        lock(&self.open).as_ref().map(Appender::number)
+    }
+
     /// What has been appended to the segment if it is still the open one.
     fn appended_to(&self, segment: u32) -> Option<Range<u64>> {
         let open = lock(&self.open);

@@ -39,15 +39,36 @@ impl Engine {
         if self.run.control.bytes_appended() < HELD_FROM_BYTES {
             return;
         }
-        if Spare::Removal.hold(&self.files, REMOVAL_BYTES).is_ok() {
-            let _ = Spare::Compaction.hold(&self.files, self.compaction_bytes());
+        self.hold(u64::MAX);
+    }
+
+    /// As [`hold_back`](Self::hold_back), after a compaction: a store that has become smaller gives back
+    /// what it held.
+    pub fn hold_back_anew(&self) {
+        if self.run.control.bytes_appended() >= HELD_FROM_BYTES {
+            return self.hold(0);
         }
+        let _ = Spare::Compaction.release(&self.files);
+        let _ = Spare::Removal.release(&self.files);
+    }
+
+    /// Holds back what is needed, or what is held if that is not above `most`.
+    fn hold(&self, most: u64) {
+        if Spare::Removal.hold(&self.files, REMOVAL_BYTES, u64::MAX).is_ok() {
+            let bytes = self.compaction_bytes();
+            let _ = Spare::Compaction.hold(&self.files, bytes, most.max(bytes));
+        }
+    }
+
+    /// Bytes that are held back, beside the segments.
+    pub fn held_back_bytes(&self) -> Result<u64> {
+        Ok(Spare::Compaction.held(&self.files)? + Spare::Removal.held(&self.files)?)
     }
 
     /// What a compaction needs to begin with: a segment, or what a small store has in one.
     fn compaction_bytes(&self) -> u64 {
         // By powers of two: a file that has become too small is made anew.
-        let part = (self.run.control.bytes_appended() / 4).next_power_of_two();
+        let part = 1 << (self.run.control.bytes_appended() / 4).max(1).ilog2();
         let part_max = (self.total_bytes / 64).max(SEGMENT_BYTES_MIN);
         part.clamp(SEGMENT_BYTES_MIN, part_max).min(self.segment_target())
     }

@@ -1,8 +1,8 @@
 //! Space that is held back, so that a full disk can be cleared up: files of backed bytes under names of
 //! their own, which become segments when nothing else is to be had.
 //!
-//! I1  Whoever makes a segment of a spare file holds its lock, has seen under it that the file still has
-//!     its name, and gives it its segment's name by one rename.
+//! I1  Whoever makes a segment of a spare file, cuts it or takes its name holds its lock, and has seen
+//!     under it that the file still has its name; a segment's name is given by one rename.
 //!
 //! Death: before the rename, a spare file whose first bytes say nothing; behind it, an open segment.
 #![forbid(unsafe_code)]
@@ -12,7 +12,7 @@ use super::files::{Files, SEGMENTS_DIR, segment_path};
 use super::number::draw_free;
 use super::room::Purpose;
 use crate::control::Control;
-use crate::disk::{Access, LockKind, Reserve};
+use crate::disk::{Access, File, LockKind, Reserve};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::segment::{HEAD_BYTES, Head};
 use crate::format::word::Location;
@@ -38,15 +38,22 @@ impl Spare {
         format!("{SEGMENTS_DIR}/{name}")
     }
 
-    /// Sees to it that at least `bytes` are held back, or what there is space for.
+    /// Sees to it that at least `bytes` are held back, or what there is space for; more than `most` is cut
+    /// to that many.
     ///
     /// # Errors
     /// `NoSpace` when there is none.
-    pub fn hold(self, files: &Files, bytes: u64) -> Result<()> {
+    pub fn hold(self, files: &Files, bytes: u64, most: u64) -> Result<()> {
         let path = self.path();
         if let Some(file) = files.disk.open(&path, Access::Read)? {
-            if file.len()? >= bytes {
+            let held = file.len()?;
+            if (bytes..=most).contains(&held) {
                 return Ok(());
+            }
+            // Whoever has its lock makes something of it.
+            let Some(file) = self.own(files)? else { return Ok(()) };
+            if held > bytes {
+                return if bug!("spare-kept") { Ok(()) } else { file.set_len(bytes) };
             }
             files.disk.unlink(&path)?;
         }
@@ -55,6 +62,29 @@ impl Spare {
         file.reserve(0, bytes, Reserve::Backed)?;
         // Somebody else may have been faster.
         files.disk.link(&*file, &path).map(drop)
+    }
+
+    /// Gives back what is held back.
+    pub fn release(self, files: &Files) -> Result<()> {
+        match self.own(files)? {
+            Some(_locked) => files.disk.unlink(&self.path()).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Bytes that are held back.
+    pub fn held(self, files: &Files) -> Result<u64> {
+        let file = files.disk.open(&self.path(), Access::Read)?;
+        file.map_or(Ok(0), |file| file.len())
+    }
+
+    /// The file, locked; `None` if there is none, or somebody else has it.
+    fn own(self, files: &Files) -> Result<Option<Arc<dyn File>>> {
+        let path = self.path();
+        let Some(file) = files.disk.open(&path, Access::Write)? else { return Ok(None) };
+        let is_own =
+            file.try_lock(0, 1, LockKind::Exclusive)? && files.disk.is_named(&*file, &path)?;
+        Ok(is_own.then_some(file))
     }
 }
 
@@ -66,10 +96,7 @@ impl Appender {
         spare: Spare,
     ) -> Result<Option<Self>> {
         let path = spare.path();
-        let Some(file) = files.disk.open(&path, Access::Write)? else { return Ok(None) };
-        if !file.try_lock(0, 1, LockKind::Exclusive)? || !files.disk.is_named(&*file, &path)? {
-            return Ok(None);
-        }
+        let Some(file) = spare.own(files)? else { return Ok(None) };
         let reserved = file.len()?;
         let number = draw_free(files, control)?;
         let head = Head::new(files.uuid, number, crate::clock::now_ns());

@@ -6,6 +6,7 @@ mod support;
 
 mod choice;
 mod expiry;
+mod frugal;
 mod full_limit;
 mod keeps;
 mod lanes;

@@ -294,6 +294,7 @@ impl Store {
         told.set_item("removed_segments", done.removed_segments)?;
         told.set_item("bytes_before", done.bytes_before)?;
         told.set_item("bytes_after", done.bytes_after)?;
+        told.set_item("held_back_bytes", done.held_back_bytes)?;
         Ok(told)
     }
 
@@ -324,6 +325,7 @@ impl Store {
         told.set_item("live_bytes", stats.live_bytes)?;
         told.set_item("segments", stats.segments)?;
         told.set_item("segment_bytes", stats.segment_bytes)?;
+        told.set_item("held_back_bytes", stats.held_back_bytes)?;
         told.set_item("index_bytes", stats.index_bytes)?;
         told.set_item("free_bytes", stats.free_bytes)?;
         told.set_item("file_system", stats.file_system)?;

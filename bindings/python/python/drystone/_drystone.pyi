@@ -83,6 +83,7 @@ class _Compaction(TypedDict):
     removed_segments: int
     bytes_before: int
     bytes_after: int
+    held_back_bytes: int
 
 @type_check_only
 class _Check(TypedDict):
@@ -100,6 +101,7 @@ class _Stats(TypedDict):
     live_bytes: int
     segments: int
     segment_bytes: int
+    held_back_bytes: int
     index_bytes: int
     free_bytes: int
     file_system: str

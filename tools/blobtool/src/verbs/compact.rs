@@ -29,6 +29,7 @@ struct Report {
     copied_bytes: u64,
     bytes_before: u64,
     bytes_after: u64,
+    held_back_bytes: u64,
     seconds: f64,
 }
 
@@ -46,7 +47,8 @@ pub fn run(cli: &Cli, args: &Compact) -> Outcome {
     }
     let report = report?;
     if report.busy {
-        let said = "another process is compacting this store; nothing was done here";
+        let said = "another process is compacting this store; nothing was done here \
+                    (if it is stopped, it keeps others from it until it goes on or is killed)";
         if cli.json {
             Output::new(true).line_now(String::new, &document(&report))?;
         }
@@ -98,6 +100,7 @@ fn document(report: &CompactReport) -> Report {
         copied_bytes: report.copied_bytes,
         bytes_before: report.bytes_before,
         bytes_after: report.bytes_after,
+        held_back_bytes: report.held_back_bytes,
         seconds: report.time.as_secs_f64(),
     }
 }
@@ -118,6 +121,12 @@ fn text(report: &CompactReport) -> String {
             human_bytes(report.bytes_after)
         ),
     ];
+    if report.held_back_bytes > 0 {
+        let held = human_bytes(report.held_back_bytes);
+        lines.push(format!(
+            "{held} more are held back, for compactions and removals on a full disk"
+        ));
+    }
     if report.dry_run {
         let segments = grouped(report.rewritten_segments);
         lines.push(format!("{segments} segments would be written anew or removed"));

@@ -29,6 +29,7 @@ struct Known {
     damaged_segments: u64,
     segments: u64,
     segment_bytes: u64,
+    held_back_bytes: u64,
     free_bytes: u64,
     index_generation: u32,
     index_buckets: u64,
@@ -62,6 +63,7 @@ fn known(path: &Path, stats: &Stats) -> Known {
         damaged_segments: stats.damaged_segments,
         segments: stats.segments,
         segment_bytes: stats.segment_bytes,
+        held_back_bytes: stats.held_back_bytes,
         free_bytes: stats.free_bytes,
         index_generation: stats.index_generation,
         index_buckets: stats.index_buckets,
@@ -84,6 +86,10 @@ fn table(path: &Path, stats: &Stats) -> String {
     row("tombstones", grouped(stats.tombstones));
     let segments = (grouped(stats.segments), human_bytes(stats.segment_bytes));
     row("segments", format!("{}, {}", segments.0, segments.1));
+    if stats.held_back_bytes > 0 {
+        let held = human_bytes(stats.held_back_bytes);
+        row("held back", format!("{held}, for compactions and removals on a full disk"));
+    }
     let index = (stats.index_generation, grouped(stats.index_buckets), stats.index_bytes);
     row("index", format!("generation {}, {} buckets, {}", index.0, index.1, human_bytes(index.2)));
     let lost = (stats.lost_records, stats.lost_refs, stats.damaged_segments);
