@@ -31,6 +31,8 @@ const BATCH_BYTES_MAX: u64 = 8 * MIB;
 pub struct Rewriter<'a> {
     engine: &'a Engine,
     target: Option<Target>,
+    /// Bytes that are still to be copied, about.
+    expected: u64,
     /// How fast it may go.
     pub pace: Pace,
     /// Records copied.
@@ -67,8 +69,14 @@ impl Target {
 }
 
 impl<'a> Rewriter<'a> {
+    /// Nothing copied yet.
     pub fn new(engine: &'a Engine, pace: Pace) -> Self {
-        Self { engine, target: None, pace, records: 0, bytes: 0 }
+        Self { engine, target: None, expected: 0, pace, records: 0, bytes: 0 }
+    }
+
+    /// Says how many bytes are to be copied, about.
+    pub fn expect(&mut self, bytes: u64) {
+        self.expected = bytes;
     }
 
     /// Copies what is live in a victim and moves the words to it.
@@ -99,7 +107,12 @@ impl<'a> Rewriter<'a> {
                 count => return Ok((target, count)),
             }
         }
-        let appender = Appender::create(&self.engine.files, &self.engine.run.control)?;
+        let mut appender = Appender::create(&self.engine.files, &self.engine.run.control)?;
+        if self.pace.is_free() {
+            // As long as it will be from the first: who reads maps it once, and not anew each time it
+            // has grown.
+            appender.reserve_ahead(self.expected.min(segment_target));
+        }
         let target = Target { appender, is_spare: false };
         let count = target.takes(live, segment_target).max(1);
         Ok((target, count))
@@ -140,6 +153,7 @@ impl<'a> Rewriter<'a> {
         self.records += live.len() as u64;
         let bytes: u64 = live.iter().map(|live| live.bytes).sum();
         self.bytes += bytes;
+        self.expected = self.expected.saturating_sub(bytes);
         self.target = Some(Target { appender, is_spare });
         self.pace.spend(bytes);
         Ok(())

@@ -65,6 +65,7 @@ impl<'a> Work<'a> {
     /// Deals with nominees, in order.
     pub fn take_all(&mut self, nominees: &[Nominee]) -> Result<()> {
         let mut is_copying = false;
+        self.rewriter.expect(nominees.iter().map(|nominee| nominee.live).sum());
         for nominee in nominees {
             if self.rewriter.pace.is_spent() {
                 return self.flush();

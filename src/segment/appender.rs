@@ -232,6 +232,16 @@ impl Appender {
         Ok(())
     }
 
+    /// Asks for space for so many bytes of records to come, where there is plenty.
+    pub fn reserve_ahead(&mut self, bytes: u64) {
+        let end = self.tail.saturating_add(bytes).next_multiple_of(RESERVE_BYTES_MIN);
+        if Purpose::Put.check(&*self.files.disk, bytes).is_ok_and(|is_short| !is_short)
+            && self.file.reserve(self.reserved, end, Reserve::Ahead).is_ok()
+        {
+            self.reserved = self.reserved.max(end);
+        }
+    }
+
     /// Appends the batch: its records are in the log, pending.
     pub fn append(&mut self, batch: &Batch, control: &Control) -> Result<()> {
         debug_assert_eq!(batch.start(), self.tail, "a batch belongs to the tail it was begun at");

@@ -37,7 +37,7 @@ pub fn run(bench: &Bench) -> Result<Vec<Line>> {
         refs.set(key.to_le_bytes(), value.as_slice())?;
         if (at + 1) * VALUE_BYTES % EVERY_BYTES == 0 {
             most = most.max(disk_bytes(&path)?);
-            let report = store.compact(&CompactOptions::new().min_garbage(0.15))?;
+            let report = store.compact(&CompactOptions::new())?;
             copied += report.copied_bytes;
             most = most.max(disk_bytes(&path)?);
         }
