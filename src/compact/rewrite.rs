@@ -189,10 +189,15 @@ impl<'a> Rewriter<'a> {
         target.is_some_and(|target| std::mem::take(&mut target.is_spare))
     }
 
-    /// Gives the target to whoever appends next.
+    /// Gives the target to whoever appends next; one with many records is sealed here, where nobody
+    /// waits for it.
     pub fn finish(self, guard: &Guard) {
-        if let Some(target) = self.target {
-            self.engine.appenders(guard).give_back(vec![target.appender]);
+        let Some(Target { appender, .. }) = self.target else { return };
+        if appender.is_full() {
+            // Where that fails it stays open, and nobody's.
+            let _ = self.engine.seal(appender, guard, false);
+        } else {
+            self.engine.appenders(guard).give_back(vec![appender]);
         }
     }
 }

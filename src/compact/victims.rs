@@ -5,14 +5,14 @@
 #![forbid(unsafe_code)]
 
 use crate::collect::Census;
-use crate::disk::Access;
+use crate::disk::{Access, File};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::format::record::{Header, State};
 use crate::format::segment::{ENTRY_BYTES, Entry, HEAD_BYTES};
 use crate::format::word::{Location, Word, WordKind};
 use crate::id::Key;
-use crate::segment::{Mapped, read_listed};
+use crate::segment::{FileBlocks, Files, Mapped, RECORDS_MAX, end_of, read_listed};
 use crate::sync::epoch::Guard;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ use std::sync::Arc;
 const LANES: usize = 64;
 /// So many small segments are made one.
 const MERGED_MIN: usize = 4;
+/// The same of those that are short because they have as many records as a put seals a segment at.
+const MERGED_FULL_MIN: usize = 16;
 /// A segment is small below this part of the size at which segments are sealed.
 const SMALL_PART: u64 = 4;
 
@@ -47,6 +49,14 @@ impl Nominee {
         let eighths = (self.garbage() * 8.0) as u64;
         (self.live > 0, std::cmp::Reverse(eighths), self.number)
     }
+}
+
+/// Whether a sealed segment was sealed for its many records.
+fn is_full(file: &dyn File, files: &Files, number: u32) -> Result<bool> {
+    let blocks = FileBlocks::new(file)?;
+    let count = end_of(&blocks, files, number).map(|end| end.trailer.entry_count.get());
+    blocks.check()?;
+    Ok(count >= Some(RECORDS_MAX))
 }
 
 fn share(part: u64, whole: u64) -> f64 {
@@ -97,7 +107,7 @@ impl Engine {
         garbage_min: f64,
         open: &HashMap<u32, u64>,
     ) -> Result<Vec<Nominee>> {
-        let mut sealed = Vec::new();
+        let (mut sealed, mut full) = (Vec::new(), Vec::new());
         for number in self.files.list()? {
             let len_sealed = open.get(&number).copied();
             if self.run.control.is_poisoned(number)
@@ -109,12 +119,19 @@ impl Engine {
             let len = len_sealed.map_or_else(|| file.len(), Ok)?;
             let live = census.live_bytes(number).min(len);
             let is_small = len < self.segment_target() / SMALL_PART;
+            if is_small && is_full(&*file, &self.files, number)? {
+                full.push(number);
+            }
             sealed.push(Nominee { number, len, live, is_small });
         }
         let is_worth = |nominee: &Nominee| nominee.live == 0 || nominee.garbage() >= garbage_min;
         let small = sealed.iter().filter(|nominee| nominee.is_small && nominee.live > 0).count();
-        let merges = small >= MERGED_MIN;
-        sealed.iter_mut().for_each(|nominee| nominee.is_small &= merges);
+        let (is_few, is_few_full) =
+            (small - full.len().min(small) < MERGED_MIN, full.len() < MERGED_FULL_MIN);
+        for nominee in &mut sealed {
+            let is_full = full.binary_search(&nominee.number).is_ok();
+            nominee.is_small &= if is_full { !is_few_full } else { !is_few };
+        }
         sealed.retain(|nominee| nominee.is_small || is_worth(nominee));
         sealed.sort_by_key(Nominee::rank);
         Ok(sealed)

@@ -134,7 +134,7 @@ impl Engine {
                 // Somebody's fsync of it has failed; what it holds is moved by `sync`.
                 continue;
             }
-            if appender.fits(bytes, target) {
+            if appender.takes(bytes, target) {
                 return Ok(appender);
             }
             self.seal(appender, guard, false)?;
@@ -142,7 +142,7 @@ impl Engine {
         while let Some(appender) = self.verifying(guard, |verifier| {
             Appender::adopt(&self.files, &self.run.control, verifier)
         })? {
-            if appender.fits(bytes, target) {
+            if appender.takes(bytes, target) {
                 return Ok(appender);
             }
             self.seal(appender, guard, false)?;

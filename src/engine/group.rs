@@ -102,7 +102,7 @@ impl Engine {
         let Some(appender) = open else { return self.take_appender(guard, bytes) };
         if self.run.control.is_poisoned(appender.number()) {
             drop(appender);
-        } else if appender.fits(bytes, self.segment_target()) {
+        } else if appender.takes(bytes, self.segment_target()) {
             return Ok(appender);
         } else {
             self.seal(appender, guard, true)?;

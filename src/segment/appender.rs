@@ -36,6 +36,10 @@ const RESERVE_BYTES_MAX: u64 = 64 * MIB;
 /// The hint of the last header in `control` is moved when it has fallen behind by this much.
 const HINT_LAG_BYTES: u64 = MIB;
 
+/// Records after which a segment is sealed, however short it is: whoever seals looks at each, and the put
+/// that finds no room waits for that.
+pub const RECORDS_MAX: u64 = 1 << 14;
+
 /// An open segment and the right to append to it.
 #[derive(Debug)]
 pub struct Appender {
@@ -47,6 +51,8 @@ pub struct Appender {
     pub(super) origin: u64,
     /// First byte that belongs to no record.
     pub(super) tail: u64,
+    /// Records that it has appended.
+    pub(super) count: u64,
     /// Length of the file: what is reserved.
     pub(super) reserved: u64,
     /// What stands below is known to be durable.
@@ -88,6 +94,7 @@ impl Appender {
             number,
             origin: 0,
             tail: HEAD_BYTES,
+            count: 0,
             reserved: HEAD_BYTES,
             durable: 0,
             slot: None,
@@ -113,6 +120,7 @@ impl Appender {
             number,
             origin: tail,
             tail,
+            count: 0,
             reserved,
             durable: 0,
             slot: None,
@@ -152,13 +160,23 @@ impl Appender {
         self.tail
     }
 
+    /// Whether it is long, or has so many records, that whoever seals it has much to do.
+    pub fn is_full(&self) -> bool {
+        self.count >= RECORDS_MAX
+    }
+
     /// The bytes that it has appended.
     pub fn appended(&self) -> Range<u64> {
         self.origin..self.tail
     }
 
-    /// Whether records of `bytes` fit before the segment reaches `target`. A fresh segment takes
-    /// anything whose header can be located.
+    /// Whether more records of `bytes` go into the segment before it is sealed at `target`, or because it
+    /// has enough of them. A fresh segment takes anything whose header can be located.
+    pub fn takes(&self, bytes: u64, target: u64) -> bool {
+        self.fits(bytes, target) && (self.count < RECORDS_MAX || bug!("records-unbounded"))
+    }
+
+    /// Whether records of `bytes` fit before the segment reaches `target`, however many there are.
     pub fn fits(&self, bytes: u64, target: u64) -> bool {
         let end = self.tail.saturating_add(bytes);
         end <= target.min(SEGMENT_BYTES_MAX) || self.tail == HEAD_BYTES
@@ -247,6 +265,7 @@ impl Appender {
         debug_assert_eq!(batch.start(), self.tail, "a batch belongs to the tail it was begun at");
         self.reserve_to(batch.tail())?;
         self.file.write_at(batch.bytes(), batch.start())?;
+        self.count += batch.records().len() as u64;
         self.advance(batch.records().last(), batch.tail(), control);
         Ok(())
     }

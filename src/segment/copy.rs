@@ -71,6 +71,7 @@ impl Appender {
         }
         self.reserve_to(end)?;
         self.file().write_parts_at(&parts, self.tail())?;
+        self.count += records.len() as u64;
         let last = offsets.last().map(|&offset| Placed { offset, bytes: end - offset });
         let copies = self.copies.take().filter(|copies| copies.len() < COPIES_MAX);
         self.advance(last.as_ref(), end, control);

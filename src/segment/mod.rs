@@ -18,7 +18,7 @@ mod spare;
 mod sync;
 
 pub use adopt::Verifier;
-pub use appender::Appender;
+pub use appender::{Appender, RECORDS_MAX};
 pub use batch::{Batch, bound};
 pub use blocks::{Blocks, FileBlocks};
 pub use copy::Original;

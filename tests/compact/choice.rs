@@ -45,3 +45,32 @@ fn what_no_compaction_can_go_by_is_refused_at_once() {
     }
     assert!(store.compact(&CompactOptions::new().min_garbage(1.0)).unwrap().complete);
 }
+
+#[test]
+fn segments_that_are_short_for_their_many_records_are_merged_once() {
+    let scratch = Scratch::in_memory();
+    let store = scratch.open(Store::options().create(true));
+    // Sealed each time that so many records are in it; a blob and its pin are two.
+    let (records, each) = (1 << 14, 1 << 13);
+    for round in 0..12u64 {
+        let values: Vec<_> = (0..each).map(|at| bytes(20, round << 32 | at)).collect();
+        store.put_many(&values).unwrap();
+    }
+    let stats = store.stats().unwrap();
+    assert!((12..=14).contains(&stats.segments), "{} records each: {stats:?}", records);
+    // What was put while the index grew has left garbage.
+    store.compact(&CompactOptions::new()).unwrap();
+    let report = store.compact(&CompactOptions::new()).unwrap();
+    assert_eq!((report.complete, report.copied_records), (true, 0), "so few are left: {report:?}");
+    for round in 12..22u64 {
+        let values: Vec<_> = (0..each).map(|at| bytes(20, round << 32 | at)).collect();
+        store.put_many(&values).unwrap();
+    }
+    let report = store.compact(&CompactOptions::new()).unwrap();
+    assert!(report.copied_records >= 15 * records && report.removed_segments >= 16, "{report:?}");
+    assert!(store.stats().unwrap().segments <= 6, "{:?}", store.stats().unwrap());
+    let again = store.compact(&CompactOptions::new()).unwrap();
+    assert_eq!(again.copied_records, 0, "once: {again:?}");
+    let id = store.put(&bytes(20, 3 << 32 | 5)).unwrap();
+    assert!(*store.get(&id).unwrap().unwrap() == bytes(20, 3 << 32 | 5));
+}
