@@ -124,7 +124,7 @@ fn what_nothing_proves_durable_is_lost_and_not_clean() {
     assert!(store.refs("names").get("a name").expect("a ref").is_none());
     assert_eq!(*store.get(&whole).expect("a get").expect("it is there"), bytes(5000, 2)[..]);
     let bytes_of = store.refs("names").get("a name of bytes").expect("a ref").expect("it is there");
-    assert_eq!(bytes_of.value, Value::Bytes(b"bytes".to_vec().into()));
+    assert_eq!(bytes_of.value, Value::Bytes(b"bytes".to_vec()));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::mounts::Mount;
 use super::rig::{self, KIB, Ledger, MIB, refused};
-use drystone::{Durability, ErrorKind, HashAlgorithm, Store};
+use drystone::{CompactOptions, Durability, ErrorKind, HashAlgorithm, Store};
 use std::io::Read;
 use std::path::Path;
 
@@ -304,4 +304,35 @@ fn a_size_limit_is_an_error_that_names_it() {
     refused(store.put_many(&[&large]), ErrorKind::NoSpace, &says);
     refused(store.reserve(2 << 20), ErrorKind::NoSpace, &says);
     goes_on(store, &mut ledger, &path, 6);
+}
+
+#[test]
+fn a_full_store_that_was_emptied_takes_the_next_put() {
+    let Some(mount) = Mount::tmpfs(32) else { return };
+    let store = rig::options().create(true).open(mount.path().join("store")).expect("a store");
+    for round in 0..5 {
+        let mut ids = Vec::new();
+        let error = loop {
+            match store.put(&rig::bytes(100 * KIB, round << 32 | ids.len() as u64)) {
+                Ok(id) => ids.push(id),
+                Err(error) => break error,
+            }
+        };
+        is_full(&error);
+        assert!(ids.len() > 200, "round {round}: {} blobs", ids.len());
+        // All of it is mapped here.
+        ids.iter().for_each(|id| assert!(store.get(id).expect("a get").is_some()));
+        ids.iter().for_each(|id| assert!(store.unpin(id).expect("an unpinning")));
+        store.compact(&CompactOptions::new().all(true)).expect("a compaction");
+        let most = (ids.len() as u64 * 9 / 10).max(1);
+        for seed in 0..most {
+            let put = store.put(&rig::bytes(100 * KIB, round << 32 | 1 << 31 | seed));
+            put.unwrap_or_else(|error| panic!("round {round}, put {seed} of {most}: {error}"));
+        }
+        for seed in 0..most {
+            let bytes = rig::bytes(100 * KIB, round << 32 | 1 << 31 | seed);
+            store.unpin(&rig::id_of(HashAlgorithm::Xxh3, &bytes)).expect("an unpinning");
+        }
+        store.compact(&CompactOptions::new().all(true)).expect("a compaction");
+    }
 }
