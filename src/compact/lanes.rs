@@ -3,7 +3,11 @@
 //! than the copy where records are small.
 //!
 //! I1  Only where the copies of both fit on the file system beside all that is there. A lane that finds no
-//!     space all the same ends; what the two have left is then done in one.
+//!     space all the same ends, without the space that is held back; what the two have left is then done
+//!     in one.
+//! I2  Each nominee is one lane's. What a lane has dealt with, nobody deals with again.
+//!
+//! Death: as work.rs says, in two places at a time.
 #![forbid(unsafe_code)]
 
 use super::options::{CompactOptions, CompactProgress};
@@ -14,12 +18,13 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::segment::Purpose;
 use crate::units::MIB;
+use std::collections::HashSet;
 use std::sync::Mutex;
 
 /// Live bytes for which a second lane is worth its thread, and the open segment that it leaves.
 const LIVE_BYTES_MIN: u64 = 96 * MIB;
-/// Space that the open segments of both may reserve ahead.
-const AHEAD_BYTES: u64 = 256 * MIB;
+/// Space that the open segments of both may reserve ahead: each no more than a segment has.
+const AHEAD_BYTES_MAX: u64 = 256 * MIB;
 
 /// Deals with all nominees; what has been done of that, and how it ended.
 pub fn take_all(
@@ -31,15 +36,27 @@ pub fn take_all(
 ) -> (Done, Result<()>) {
     let total_bytes = nominees.iter().map(|nominee| nominee.len).sum();
     let progress = Mutex::new(CompactProgress { done_bytes: 0, total_bytes });
-    let lane = |nominees: &[Nominee]| {
-        let mut work = Work::new(engine, options, pace.clone(), bytes, &progress);
-        let outcome = work.take_all(nominees);
-        (work.end(), outcome)
-    };
-    let is_wide = pace.is_free() && !options.dry_run && has_room_for_two(engine, nominees);
+    let work = || Work::new(engine, options, pace.clone(), bytes, &progress);
+    let is_wide = pace.is_free() && !options.dry_run && has_room_for_two(engine, options, nominees);
     if !is_wide {
-        return lane(nominees);
+        return work().done(nominees);
     }
+    let (done, outcome) = in_two(nominees, |share| work().beside_another().done(share));
+    if outcome.is_err() || done.left.is_empty() {
+        return (done, outcome);
+    }
+    let left: HashSet<u32> = done.left.iter().map(|nominee| nominee.number).collect();
+    let is_left = |nominee: &&Nominee| left.contains(&nominee.number);
+    let (rest, outcome) =
+        work().done(&nominees.iter().filter(is_left).copied().collect::<Vec<_>>());
+    (done.then(&rest), outcome)
+}
+
+/// Has half of the nominees dealt with on a thread of its own.
+fn in_two(
+    nominees: &[Nominee],
+    lane: impl Fn(&[Nominee]) -> (Done, Result<()>) + Sync,
+) -> (Done, Result<()>) {
     let share = |first| nominees.iter().skip(first).step_by(2).copied().collect::<Vec<_>>();
     let (one, other) = (share(0), share(1));
     let (here, there) = std::thread::scope(|scope| {
@@ -53,23 +70,15 @@ pub fn take_all(
         };
         (here, there)
     });
-    let (done, outcome) = (here.0.and(&there.0), here.1.and(there.1));
-    if outcome.is_err() || !done.report.out_of_space {
-        return (done, outcome);
-    }
-    // What is done already is gone.
-    let (rest, outcome) = lane(nominees);
-    let (complete, out_of_space) = (rest.report.complete, rest.report.out_of_space);
-    let mut done = done.and(&rest);
-    (done.report.complete, done.report.out_of_space) = (complete, out_of_space);
-    (done, outcome)
+    (here.0.and(there.0), here.1.and(there.1))
 }
 
 /// Whether two lanes are worth it, and can do without what either gives back.
-fn has_room_for_two(engine: &Engine, nominees: &[Nominee]) -> bool {
+fn has_room_for_two(engine: &Engine, options: &CompactOptions, nominees: &[Nominee]) -> bool {
     let live: u64 = nominees.iter().map(|nominee| nominee.live).sum();
-    let needed = live.saturating_add(live / 8).saturating_add(AHEAD_BYTES);
-    live >= LIVE_BYTES_MIN
+    let ahead = engine.segment_target().saturating_mul(2).min(AHEAD_BYTES_MAX);
+    let needed = live.saturating_add(live / 8).saturating_add(ahead);
+    live >= options.two_lanes_from.unwrap_or(LIVE_BYTES_MIN)
         && engine.settings.threads > 1
         && engine
             .disk()

@@ -23,6 +23,7 @@ pub struct CompactOptions {
     pub(super) budget_bytes: Option<u64>,
     pub(super) budget_time: Option<Duration>,
     pub(super) dry_run: bool,
+    pub(super) two_lanes_from: Option<u64>,
     pub(super) on_progress: Option<OnProgress>,
 }
 
@@ -91,6 +92,13 @@ impl CompactOptions {
     /// Is told how far the compaction has come, by whichever thread has, one at a time.
     pub fn on_progress(mut self, told: impl Fn(&CompactProgress) + Send + Sync + 'static) -> Self {
         self.on_progress = Some(Arc::new(told));
+        self
+    }
+
+    /// Goes in two lanes from so many live bytes on, for tests of the lanes on small stores.
+    #[doc(hidden)]
+    pub fn two_lanes_from(mut self, bytes: u64) -> Self {
+        self.two_lanes_from = Some(bytes);
         self
     }
 

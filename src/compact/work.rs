@@ -1,6 +1,7 @@
 //! The nominees of a compaction on their way: chosen for good, written anew, unlinked.
 //!
-//! I1  Of several works of one compaction each has nominees and a target of its own.
+//! I1  Of several works of one compaction each has nominees and a target of its own. The space held back
+//!     is for one that is alone: of several, one that finds no space leaves the rest of its nominees.
 //!
 //! Death: as rewrite.rs and unlink.rs say.
 #![forbid(unsafe_code)]
@@ -35,6 +36,10 @@ pub struct Work<'a> {
     batch_bytes_max: u64,
     /// Copying, the space held back included, has found none.
     is_full: bool,
+    /// Another one is under way.
+    is_beside_another: bool,
+    /// Not dealt with, for want of space.
+    left: Vec<Nominee>,
     progress: &'a Mutex<CompactProgress>,
 }
 
@@ -58,15 +63,28 @@ impl<'a> Work<'a> {
             emptied_bytes: 0,
             batch_bytes_max,
             is_full: false,
+            is_beside_another: false,
+            left: Vec::new(),
             progress,
         }
     }
 
+    /// The same while another work of the same compaction is under way.
+    pub fn beside_another(self) -> Self {
+        Self { is_beside_another: true, ..self }
+    }
+
+    /// What has been done when these nominees are dealt with, and how that ended.
+    pub fn done(mut self, nominees: &[Nominee]) -> (Done, Result<()>) {
+        let outcome = self.take_all(nominees);
+        (self.end(), outcome)
+    }
+
     /// Deals with nominees, in order.
-    pub fn take_all(&mut self, nominees: &[Nominee]) -> Result<()> {
+    fn take_all(&mut self, nominees: &[Nominee]) -> Result<()> {
         let mut is_copying = false;
         self.rewriter.expect(nominees.iter().map(|nominee| nominee.live).sum());
-        for nominee in nominees {
+        for (at, nominee) in nominees.iter().enumerate() {
             if self.rewriter.pace.is_spent() {
                 return self.flush();
             }
@@ -76,6 +94,10 @@ impl<'a> Work<'a> {
                 self.flush()?;
             }
             self.take(nominee)?;
+            if self.is_full && self.is_beside_another {
+                self.left = nominees[at..].to_vec();
+                break;
+            }
             self.tell(nominee.len);
         }
         self.flush()?;
@@ -149,7 +171,7 @@ impl<'a> Work<'a> {
             self.flush()?;
             return Ok(true);
         }
-        self.rewriter.use_spare()
+        Ok(!self.is_beside_another && self.rewriter.use_spare()?)
     }
 
     /// Unlinks what has been emptied.
@@ -168,7 +190,7 @@ impl<'a> Work<'a> {
     }
 
     /// What has been done. The segments that the copies went to are given to whoever appends next.
-    pub fn end(mut self) -> Done {
+    fn end(mut self) -> Done {
         self.report.copied_records = self.rewriter.records;
         self.report.copied_bytes = self.rewriter.bytes;
         self.report.out_of_space = self.is_full;
@@ -178,7 +200,7 @@ impl<'a> Work<'a> {
             let held_back = self.engine.appenders(&guard).held_back.take();
             self.engine.appenders(&guard).give_back(held_back.into_iter().collect());
         }
-        Done { report: self.report, emptied_bytes: self.emptied_bytes }
+        Done { report: self.report, emptied_bytes: self.emptied_bytes, left: self.left }
     }
 }
 
@@ -188,11 +210,22 @@ pub struct Done {
     pub report: CompactReport,
     /// Of a dry run: the bytes that would come back.
     pub emptied_bytes: u64,
+    /// Of several: what was not dealt with for want of space.
+    pub left: Vec<Nominee>,
 }
 
 impl Done {
-    /// What has been done here and there.
-    pub fn and(self, other: &Self) -> Self {
+    /// What has been done here and, at the same time, there.
+    pub fn and(mut self, other: Self) -> Self {
+        self.left.extend_from_slice(&other.left);
+        let (a, b) = (&self.report, &other.report);
+        let (complete, out_of_space) = (a.complete && b.complete, a.out_of_space || b.out_of_space);
+        let done = self.then(&other);
+        Self { report: CompactReport { complete, out_of_space, ..done.report }, ..done }
+    }
+
+    /// What has been done here and then, of what was left, there.
+    pub fn then(self, other: &Self) -> Self {
         let (a, b) = (self.report, &other.report);
         let report = CompactReport {
             rewritten_segments: a.rewritten_segments + b.rewritten_segments,
@@ -200,10 +233,11 @@ impl Done {
             damaged_segments: a.damaged_segments + b.damaged_segments,
             copied_records: a.copied_records + b.copied_records,
             copied_bytes: a.copied_bytes + b.copied_bytes,
-            complete: a.complete && b.complete,
-            out_of_space: a.out_of_space || b.out_of_space,
+            complete: b.complete,
+            out_of_space: b.out_of_space,
             ..a
         };
-        Self { report, emptied_bytes: self.emptied_bytes + other.emptied_bytes }
+        let emptied_bytes = self.emptied_bytes + other.emptied_bytes;
+        Self { report, emptied_bytes, left: self.left }
     }
 }

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod filler;
+mod lanes;
 #[allow(dead_code)]
 #[path = "../refusals/mounts.rs"]
 mod mounts;
