@@ -211,9 +211,19 @@ fn no_space() -> Error {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::disk::{Call, Fault, FaultDisk, FaultKind, OpenOptions, RealDisk};
     use crate::format::record::Kind;
     use crate::store::Store;
     use crate::sync::epoch::pin;
+
+    fn originals<const N: usize>() -> [Original<'static>; N] {
+        std::array::from_fn(|at| {
+            let sequence = at as u64 + 1;
+            let header = Header::pending(Kind::Blob, 64, sequence, [sequence as u8; 32]);
+            let header = Header { state: State::Published, ..header };
+            Original { header, held: 0, rest: &[7; 64] }
+        })
+    }
 
     #[test]
     fn a_copy_that_may_still_be_being_written_is_not_taken_for_durable() {
@@ -221,14 +231,7 @@ mod tests {
         let store = Store::create(dir.path().join("store")).unwrap();
         let (engine, guard) = (&store.engine, pin());
         let mut target = Appender::create(&engine.files, &engine.run.control).unwrap();
-        let originals = [1, 2].map(|sequence| {
-            let header = Header::pending(Kind::Blob, 64, sequence, [sequence as u8; 32]);
-            Original {
-                header: Header { state: State::Published, ..header },
-                held: 0,
-                rest: &[7; 64],
-            }
-        });
+        let originals = originals::<2>();
         let offsets = target.append_copies(&originals, &engine.run.control).unwrap();
         engine.sync(&guard).unwrap();
         let lasts = engine.appenders(&guard).lasting.below(target.number());
@@ -238,5 +241,28 @@ mod tests {
         );
         engine.sync_appender(&mut target, &guard).unwrap();
         assert_eq!(engine.appenders(&guard).lasting.below(target.number()), target.tail());
+    }
+    #[test]
+    fn what_a_sync_has_seen_of_copies_whose_write_failed_is_not_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = OpenOptions { writable: true, create: true, ..OpenOptions::default() };
+        let disk = FaultDisk::new(RealDisk::open(dir.path(), &options).unwrap());
+        let store = Store::options().create(true).disk(disk.clone()).open(dir.path()).unwrap();
+        let (engine, guard) = (&store.engine, pin());
+        let control = &engine.run.control;
+        let mut target = Appender::create(&engine.files, control).unwrap();
+        let number = target.number();
+        disk.inject(Fault::new(FaultKind::NoSpace).on(Call::Write).nth(10));
+        let failed = target.append_copies(&originals::<8>(), control).unwrap_err();
+        assert_eq!(failed.kind(), ErrorKind::NoSpace);
+        // The other lane's, before this one has given the segment up.
+        engine.sync(&guard).unwrap();
+        let lasts = engine.appenders(&guard).lasting.below(number);
+        assert!(lasts > target.tail(), "some of the copies are there: {lasts}");
+        target.give_up();
+        let adopted = engine
+            .verifying(&guard, |verifier| Appender::adopt_orphan(&engine.files, number, verifier));
+        let tail = adopted.unwrap().unwrap().tail();
+        assert!(tail >= lasts, "{lasts} bytes are taken to last, and {tail} is where it goes on");
     }
 }

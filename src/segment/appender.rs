@@ -7,6 +7,9 @@
 //! I3  A record's header is written after its payload, or with it in one write.
 //! I4  After a failed write the appender is given up and what stands above its tail cut off: whoever
 //!     takes the segment up next finds the tail anew (`adopt.rs`), so leftovers are never mistaken.
+//! I5  Not so copies: they say from the first that they are published, and whoever syncs meanwhile may
+//!     have taken some for durable. What may stand there of them stays, as after a death, and nothing else
+//!     is ever written in its place.
 //!
 //! Death: behind the reservation, some zeros; behind the payload, bytes without a header; behind the
 //! header, a pending record that nobody names, or the first part of a copy that says it is published
@@ -65,6 +68,8 @@ pub struct Appender {
     pub(super) copies: Option<Vec<Entry>>,
     /// What it appends, and so how much of the last space it may take.
     purpose: Purpose,
+    /// Where copies end that may stand there in part (I5).
+    pub(super) copying: u64,
 }
 
 impl Appender {
@@ -102,6 +107,7 @@ impl Appender {
             buffer: Vec::new(),
             copies: Some(Vec::new()),
             purpose: Purpose::default(),
+            copying: 0,
         })
     }
 
@@ -128,6 +134,7 @@ impl Appender {
             buffer: Vec::new(),
             copies: None,
             purpose: Purpose::default(),
+            copying: 0,
         }
     }
 
@@ -313,10 +320,11 @@ impl Appender {
     /// Gives the segment up after an error, and what is reserved above its tail back to the file
     /// system: where that was full, the next put needs it. Sealing cuts off the same bytes: no index
     /// has named a record in them (I2), so no view reaches there. If they cannot be cut off, the next
-    /// appender passes over them.
+    /// appender passes over them, as it does over what is left of copies (I5).
     pub fn give_up(self) {
-        if self.file.len().is_ok_and(|len| len > self.tail) {
-            let _ = self.file.set_len(self.tail);
+        let end = self.tail.max(if bug!("copies-cut-off") { 0 } else { self.copying });
+        if self.file.len().is_ok_and(|len| len > end) {
+            let _ = self.file.set_len(end);
         }
     }
 

@@ -70,6 +70,7 @@ impl Appender {
             at = offset + HEADER_BYTES + record.rest.len() as u64;
         }
         self.reserve_to(end)?;
+        self.copying = end;
         self.file().write_parts_at(&parts, self.tail())?;
         self.count += records.len() as u64;
         let last = offsets.last().map(|&offset| Placed { offset, bytes: end - offset });
