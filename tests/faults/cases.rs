@@ -3,7 +3,9 @@
 use super::rig::{self, KIB, MIB, Name};
 use super::world::{Shape, World};
 use drystone::{CommitError, CompactOptions, Draft, ErrorKind, Result, Value};
+use std::collections::HashSet;
 use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex};
 
 /// An operation: what it needs, and how it is done. It may be done again, also after it has failed.
 pub struct Case {
@@ -13,26 +15,36 @@ pub struct Case {
     pub before: fn(Shape) -> World,
     /// Does it.
     pub run: fn(&mut World) -> Result<()>,
+    /// Whether its calls come in one order: threads that go on side by side make others each time.
+    pub is_steady: bool,
 }
 
 const fn case(name: &'static str, run: fn(&mut World) -> Result<()>) -> Case {
-    Case { name, before: World::furnished, run }
+    case_of(name, World::furnished, run)
+}
+
+const fn case_of(
+    name: &'static str,
+    before: fn(Shape) -> World,
+    run: fn(&mut World) -> Result<()>,
+) -> Case {
+    Case { name, before, run, is_steady: true }
 }
 
 /// All of them.
 pub const CASES: &[Case] = &[
-    Case { name: "create and open", before: World::empty, run: World::open },
-    Case { name: "open", before: closed, run: World::open },
-    Case { name: "open after a reboot", before: rebooted, run: World::open },
-    Case { name: "read in a new process", before: reopened, run: read_everything },
-    Case { name: "first put of a process", before: reopened, run: put_small },
+    case_of("create and open", World::empty, World::open),
+    case_of("open", closed, World::open),
+    case_of("open after a reboot", rebooted, World::open),
+    case_of("read in a new process", reopened, read_everything),
+    case_of("first put of a process", reopened, put_small),
     case("put small", put_small),
     case("put 60 KiB", |world| world.put(&rig::bytes(60 * KIB, 21))),
     case("put 100 KiB", |world| world.put(&rig::bytes(100 * KIB, 22))),
     case("put 5 MiB", |world| world.put(&rig::bytes(5 * MIB, 23))),
     case("put what is there, small", |world| world.put(&rig::bytes(100, 2))),
     case("put what is there, large", |world| world.put(&rig::bytes(300 * KIB, 5))),
-    Case { name: "put what is there, first of a process", before: reopened, run: put_known },
+    case_of("put what is there, first of a process", reopened, put_known),
     case("put many", put_many),
     case("put a reader of 5 MiB", |world| put_reader(world, 5 * MIB + 7)),
     case("put a reader of 9 bytes", |world| put_reader(world, 9)),
@@ -52,15 +64,19 @@ pub const CASES: &[Case] = &[
     case("unpin", unpin),
     case("remove a blob", remove_blob),
     case("sync", |world| world.store().sync()),
-    Case { name: "sync what is new", before: unsynced, run: |world| world.store().sync() },
-    Case { name: "fill segments", before: nearly_full, run: roll_over },
-    Case { name: "grow the index", before: nearly_grown, run: grow },
+    case_of("sync what is new", unsynced, |world| world.store().sync()),
+    case_of("fill segments", nearly_full, roll_over),
+    case_of("grow the index", nearly_grown, grow),
 ];
 
 /// What is done now and then, of which a sweep takes longer.
 pub const UPKEEP: &[Case] = &[
-    Case { name: "compact", before: with_garbage, run: compact },
-    Case { name: "repair", before: headless, run: World::repair },
+    case_of("compact", with_garbage, compact),
+    Case {
+        is_steady: false,
+        ..case_of("compact in two lanes", with_much_garbage, compact_in_lanes)
+    },
+    case_of("repair", headless, World::repair),
 ];
 
 fn closed(shape: Shape) -> World {
@@ -126,11 +142,20 @@ fn grow(world: &mut World) -> Result<()> {
 
 /// Half of some segments is garbage, in a process that has them open, and one that has them sealed.
 fn with_garbage(shape: Shape) -> World {
+    with_garbage_among(12, shape)
+}
+
+/// The same of small segments, of which each lane gets several.
+fn with_much_garbage(shape: Shape) -> World {
+    with_garbage_among(28, shape.small_segments())
+}
+
+fn with_garbage_among(blobs: u64, shape: Shape) -> World {
     let mut world = World::furnished(shape);
     let bodies =
         |seed: u64| rig::bytes(if seed % 4 == 0 { 70 * KIB } else { 40 * KIB }, 600 + seed);
-    (0..12).for_each(|seed| world.put(&bodies(seed)).expect("a put"));
-    for seed in (0..12).step_by(2) {
+    (0..blobs).for_each(|seed| world.put(&bodies(seed)).expect("a put"));
+    for seed in (0..blobs).step_by(2) {
         let id = rig::id_of(shape.hash, &bodies(seed));
         world.store().remove(&id).expect("a removal");
         world.ledger.removed(&id);
@@ -148,6 +173,21 @@ fn compact(world: &mut World) -> Result<()> {
     let report = world.store().compact(&CompactOptions::new().all(true))?;
     if world.disk.hits() == 0 {
         assert!(report.complete && report.bytes_after < COMPACTED_MAX, "{report:?}");
+    }
+    Ok(())
+}
+
+fn compact_in_lanes(world: &mut World) -> Result<()> {
+    let lanes = Arc::new(Mutex::new(HashSet::new()));
+    let told = Arc::clone(&lanes);
+    let options = CompactOptions::new().all(true).two_lanes_from(1).on_progress(move |progress| {
+        assert!(progress.done_bytes <= progress.total_bytes, "{progress:?}");
+        told.lock().expect("nobody has panicked").insert(std::thread::current().id());
+    });
+    let report = world.store().compact(&options)?;
+    if world.disk.hits() == 0 && report.rewritten_segments > 2 {
+        assert!(report.complete, "{report:?}");
+        assert_eq!(lanes.lock().expect("nobody has panicked").len(), 2, "{report:?}");
     }
     Ok(())
 }
