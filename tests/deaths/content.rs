@@ -75,6 +75,8 @@ pub enum Op {
     Sync,
     /// Gives up what nothing names, and gets its space back. Another one who does it may be in the way.
     Compact,
+    /// The same in two lanes, each of which finds something to do.
+    CompactInLanes,
 }
 
 /// The namespace of the scripts' refs.
@@ -112,7 +114,8 @@ impl<'a> Doer<'a> {
             Op::Hold(content) => self.held.extend(self.get(*content)?.map(|blob| (*content, blob))),
             Op::Walk => drop((store.blobs().count(), refs.iter().count(), store.stats()?)),
             Op::Sync => store.sync()?,
-            Op::Compact => self.compact()?,
+            Op::Compact => self.compact(&CompactOptions::new())?,
+            Op::CompactInLanes => self.compact(&CompactOptions::new().two_lanes_from(1))?,
         }
         Ok(())
     }
@@ -127,8 +130,8 @@ impl<'a> Doer<'a> {
         self.store.get(&content.id())
     }
 
-    fn compact(&self) -> Result<()> {
-        let report = self.store.compact(&CompactOptions::new().all(true))?;
+    fn compact(&self, options: &CompactOptions) -> Result<()> {
+        let report = self.store.compact(&options.clone().all(true))?;
         assert!(report.busy || report.complete, "{report:?}");
         Ok(())
     }

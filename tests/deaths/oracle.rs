@@ -56,7 +56,7 @@ impl Oracle {
                 become_(&mut self.present, *content, false, false, how);
                 become_(&mut self.pinned, *content, false, false, how);
             }
-            Op::Compact => self.collect(how),
+            Op::Compact | Op::CompactInLanes => self.collect(how),
             Op::Get(_) | Op::Hold(_) | Op::Walk | Op::Sync => {}
         }
     }

@@ -152,7 +152,11 @@ fn opens() -> Vec<Script> {
 
 /// What is there before space is gained: sealed segments of which this and that is garbage.
 fn littered() -> Vec<Op> {
-    let filling: Vec<Content> = (0..9).map(|i| content(60 * KIB + i, 300 + i as u64)).collect();
+    littered_among(9)
+}
+
+fn littered_among(count: usize) -> Vec<Op> {
+    let filling: Vec<Content> = (0..count).map(|i| content(60 * KIB + i, 300 + i as u64)).collect();
     let put = filling.iter().map(|content| Op::Put(*content));
     let small = many(90, 320..326);
     let mut ops: Vec<Op> = furniture().into_iter().chain([Op::PutMany(small.clone())]).collect();
@@ -174,6 +178,11 @@ fn littered() -> Vec<Op> {
 fn spaces() -> Vec<Script> {
     let script = |name, ops| script(Group::Space, name, ops);
     vec![
+        // Segments for each lane, with garbage in each that the other lane has moved what superseded it.
+        Script {
+            before: littered_among(18),
+            ..script("compact in two lanes", vec![Op::CompactInLanes])
+        },
         Script { before: littered(), ..script("compact", vec![Op::Compact]) },
         Script {
             before: littered(),
