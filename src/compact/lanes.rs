@@ -26,6 +26,9 @@ const LIVE_BYTES_MIN: u64 = 96 * MIB;
 /// Space that the open segments of both may reserve ahead: each no more than a segment has.
 const AHEAD_BYTES_MAX: u64 = 256 * MIB;
 
+/// Name of the second lane's thread.
+const SECOND_LANE: &str = "drystone-compact";
+
 /// Deals with all nominees; what has been done of that, and how it ended.
 pub fn take_all(
     engine: &Engine,
@@ -46,7 +49,7 @@ pub fn take_all(
         return (done, outcome);
     }
     let left: HashSet<u32> = done.left.iter().map(|nominee| nominee.number).collect();
-    let is_left = |nominee: &&Nominee| left.contains(&nominee.number);
+    let is_left = |nominee: &&Nominee| left.contains(&nominee.number) || bug!("lane-done-again");
     let (rest, outcome) =
         work().done(&nominees.iter().filter(is_left).copied().collect::<Vec<_>>());
     (done.then(&rest), outcome)
@@ -58,9 +61,9 @@ fn in_two(
     lane: impl Fn(&[Nominee]) -> (Done, Result<()>) + Sync,
 ) -> (Done, Result<()>) {
     let share = |first| nominees.iter().skip(first).step_by(2).copied().collect::<Vec<_>>();
-    let (one, other) = (share(0), share(1));
+    let (one, other) = (share(0), share(usize::from(!bug!("lanes-of-one-share"))));
     let (here, there) = std::thread::scope(|scope| {
-        let builder = std::thread::Builder::new().name("drystone-compact".into());
+        let builder = std::thread::Builder::new().name(SECOND_LANE.into());
         let there = builder.spawn_scoped(scope, || lane(&other));
         let here = lane(&one);
         let there = match there {
@@ -70,7 +73,13 @@ fn in_two(
         };
         (here, there)
     });
-    (here.0.and(there.0), here.1.and(there.1))
+    let failed = if bug!("lane-error-swallowed") { Ok(()) } else { there.1 };
+    (here.0.and(there.0), here.1.and(failed))
+}
+
+/// Whether this is the thread of the second lane, for bugs that only that one has.
+pub fn is_second_lane() -> bool {
+    std::thread::current().name() == Some(SECOND_LANE)
 }
 
 /// Whether two lanes are worth it, and can do without what either gives back.

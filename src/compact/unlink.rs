@@ -10,6 +10,7 @@
 //! them; all of it is superseded by what is durable.
 #![forbid(unsafe_code)]
 
+use super::lanes::is_second_lane;
 use super::victims::Live;
 use crate::engine::Engine;
 use crate::error::Result;
@@ -40,7 +41,9 @@ impl Engine {
             return Ok(0);
         }
         let numbers: Vec<u32> = gone.iter().map(|emptied| emptied.number).collect();
-        self.sync_but(if bug!("dead-synced") { &[] } else { &numbers }, guard)?;
+        if !bug!("lane-unsynced") || !is_second_lane() {
+            self.sync_but(if bug!("dead-synced") { &[] } else { &numbers }, guard)?;
+        }
         let mut bytes = 0;
         for emptied in &gone {
             if self.disk().unlink(&segment_path(emptied.number))? {

@@ -6,6 +6,7 @@
 //! Death: as rewrite.rs and unlink.rs say.
 #![forbid(unsafe_code)]
 
+use super::lanes::is_second_lane;
 use super::options::{CompactOptions, CompactProgress, CompactReport};
 use super::pace::Pace;
 use super::rewrite::Rewriter;
@@ -142,6 +143,10 @@ impl<'a> Work<'a> {
             }
             if !self.make_room()? {
                 self.is_full = true;
+                if bug!("starved-victim-unlinked") {
+                    victim.live.clear();
+                    break;
+                }
                 return Ok(());
             }
             match self.engine.victim(nominee, guard)? {
@@ -171,7 +176,8 @@ impl<'a> Work<'a> {
             self.flush()?;
             return Ok(true);
         }
-        Ok(!self.is_beside_another && self.rewriter.use_spare()?)
+        let is_alone = !self.is_beside_another || bug!("lane-takes-spare");
+        Ok(is_alone && self.rewriter.use_spare()?)
     }
 
     /// Unlinks what has been emptied.
@@ -180,7 +186,9 @@ impl<'a> Work<'a> {
             return Ok(());
         }
         self.emptied_bytes = 0;
-        self.rewriter.sync(&pin())?;
+        if !bug!("lane-unsynced") || !is_second_lane() {
+            self.rewriter.sync(&pin())?;
+        }
         let removed = self.engine.unlink(std::mem::take(&mut self.emptied), &pin())?;
         self.report.removed_segments += removed;
         if removed > 0 && self.rewriter.leave_spare() {

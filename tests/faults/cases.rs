@@ -146,7 +146,7 @@ fn with_garbage(shape: Shape) -> World {
 }
 
 /// The same of small segments, of which each lane gets several.
-fn with_much_garbage(shape: Shape) -> World {
+pub fn with_much_garbage(shape: Shape) -> World {
     with_garbage_among(28, shape.small_segments())
 }
 

@@ -5,6 +5,7 @@
 
 mod beside;
 mod cases;
+mod lanes;
 mod lossy;
 mod rig;
 mod sweep;

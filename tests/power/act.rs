@@ -9,6 +9,7 @@ use drystone::{
     Store, Value,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 /// Lengths of the contents: in a page, across pages, with a segment of its own, so many that a segment
@@ -61,7 +62,12 @@ pub enum Action {
     Sync,
     /// Of all garbage, or where it is worth it.
     Compact(bool),
+    /// Of all garbage, in two lanes.
+    CompactInLanes,
 }
+
+/// Segments that second lanes have dealt with.
+pub static BY_SECOND_LANES: AtomicU64 = AtomicU64::new(0);
 
 impl Action {
     /// Any, of blobs up to this number.
@@ -113,7 +119,7 @@ impl Action {
                 named.chain([(Key::Name(*name), state.clone())]).collect()
             }
             Self::RemoveRef(name) => vec![(Key::Name(*name), State::Absent)],
-            Self::Sync | Self::Compact(_) => Vec::new(),
+            Self::Sync | Self::Compact(_) | Self::CompactInLanes => Vec::new(),
         }
     }
 }
@@ -152,7 +158,7 @@ impl Actor {
         }
         let durability = if action.takes_durability() { durability } else { self.durability };
         let (effects, now) = (action.effects(), self.disk.now());
-        if matches!(action, Action::Compact(_)) {
+        if matches!(action, Action::Compact(_) | Action::CompactInLanes) {
             self.oracle().begin_compaction(now);
         }
         let is_synced = durability == Durability::Synced;
@@ -218,7 +224,16 @@ pub fn perform(store: &Store, action: &Action, durability: Durability) -> Result
         Action::RemoveRef(name) => refs.remove_with([*name], Some(durability)).map(|_| true),
         Action::Sync => store.sync().map(|()| true),
         Action::Compact(all) => store.compact(&CompactOptions::new().all(*all)).map(|_| true),
+        Action::CompactInLanes => store.compact(&in_lanes()).map(|_| true),
     }
+}
+
+fn in_lanes() -> CompactOptions {
+    let begun_by = std::thread::current().id();
+    CompactOptions::new().all(true).two_lanes_from(1).on_progress(move |_| {
+        let is_second = std::thread::current().id() != begun_by;
+        BY_SECOND_LANES.fetch_add(is_second.into(), Ordering::Relaxed);
+    })
 }
 
 fn draft(store: &Store, blob: u8) -> Result<drystone::Draft, Error> {

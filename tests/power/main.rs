@@ -6,6 +6,7 @@
 mod act;
 mod campaign;
 mod cases;
+mod lanes;
 mod mount;
 mod oracle;
 mod real;

@@ -36,6 +36,8 @@ pub struct World {
     processes: usize,
     /// Contents with numbers below this are put.
     pub blobs: u8,
+    /// Of each process that opens the store: with two a compaction may go in two lanes.
+    pub threads: usize,
     boot: u32,
 }
 
@@ -48,7 +50,7 @@ impl World {
     fn boot(medium: Image, oracle: Oracle, processes: usize, blobs: u8, boot: u32) -> Self {
         let disk = SimDisk::boot(medium, &format!("boot {boot}"));
         let oracle = Arc::new(Mutex::new(oracle));
-        Self { disk, oracle, actors: Vec::new(), processes, blobs, boot }
+        Self { disk, oracle, actors: Vec::new(), processes, blobs, threads: 1, boot }
     }
 
     /// The machine after it has come up again with this medium, which holds what may be left when so
@@ -60,7 +62,8 @@ impl World {
 
     /// A process opens the store; `None` if it dies over it.
     fn opened(&self, disk: SimDisk, durability: Durability) -> Option<Actor> {
-        let store = until_death(|| options(&disk, durability).open("simulated"))?;
+        let store =
+            until_death(|| options(&disk, durability).threads(self.threads).open("simulated"))?;
         match store {
             Ok(store) => Some(Actor { disk, store, durability, oracle: self.oracle.clone() }),
             Err(_) if disk.is_dead() => None,
