@@ -20,9 +20,10 @@ pub const SUBJECTS: u64 = 4 * EACH;
 /// Operations between two compactions, about.
 const COMPACT_EVERY: u64 = 20_000;
 
-/// How the store is opened; small segments, so that many are begun and sealed.
+/// How the store is opened; small segments, so that many are begun and sealed. With two threads a
+/// compaction may go in two lanes.
 pub fn options() -> Options {
-    Store::options().threads(1)
+    Store::options().threads(2)
 }
 
 /// The role of a process.
@@ -87,9 +88,12 @@ impl Worker {
         }
     }
 
-    /// Gives up what nothing names, and moves what is live, beside all others.
+    /// Gives up what nothing names, and moves what is live, beside all others, now and then in two lanes.
     fn compact(&mut self) {
-        let options = CompactOptions::new().all(self.dice.below(4) == 0);
+        let mut options = CompactOptions::new().all(self.dice.below(4) == 0);
+        if self.dice.below(2) == 0 {
+            options = options.two_lanes_from(1);
+        }
         self.note(Kind::Compact, Subject::new(Class::Store, 0), 0, |store, _| {
             let report = store.compact(&options).unwrap();
             [(!report.busy).into(), report.removed_segments]
