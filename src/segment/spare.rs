@@ -52,7 +52,7 @@ impl Spare {
             }
             // Whoever has its lock makes something of it.
             let Some(file) = self.own(files)? else { return Ok(()) };
-            if held > bytes {
+            if file.len()? >= bytes {
                 return if bug!("spare-kept") { Ok(()) } else { file.set_len(bytes) };
             }
             files.disk.unlink(&path)?;
@@ -82,8 +82,8 @@ impl Spare {
     fn own(self, files: &Files) -> Result<Option<Arc<dyn File>>> {
         let path = self.path();
         let Some(file) = files.disk.open(&path, Access::Write)? else { return Ok(None) };
-        let is_own =
-            file.try_lock(0, 1, LockKind::Exclusive)? && files.disk.is_named(&*file, &path)?;
+        let is_locked = bug!("spare-unlocked") || file.try_lock(0, 1, LockKind::Exclusive)?;
+        let is_own = is_locked && files.disk.is_named(&*file, &path)?;
         Ok(is_own.then_some(file))
     }
 }

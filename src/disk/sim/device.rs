@@ -210,6 +210,13 @@ impl Disk for SimDisk {
         Ok(true)
     }
 
+    fn is_named(&self, file: &dyn File, path: &str) -> Result<bool> {
+        self.enter()?;
+        let own = file.as_any().downcast_ref::<SimFile>().map(|file| file.file);
+        let named = self.state().tree.find(path);
+        Ok(matches!(named, Some(Node::File(named)) if own == Some(named)))
+    }
+
     fn rename(&self, from: &str, to: &str) -> Result<bool> {
         self.enter()?;
         let mut state = self.state();
