@@ -2,7 +2,8 @@
 //! for the medium, and what surrounds it, lookups, exchanges, footers and pages given back, takes longer
 //! than the copy where records are small.
 //!
-//! I1  Only where the copies of both fit on the file system beside all that is there. A lane that finds no
+//! I1  Only where the copies of both fit on the file system beside all that is there, and below the size limit
+//!     of the store: puts beside them go on. A lane that finds no
 //!     space all the same ends, without the space that is held back; what the two have left is then done
 //!     in one.
 //! I2  Each nominee is one lane's. What a lane has dealt with, nobody deals with again.
@@ -86,9 +87,11 @@ pub fn is_second_lane() -> bool {
 fn has_room_for_two(engine: &Engine, options: &CompactOptions, nominees: &[Nominee]) -> bool {
     let live: u64 = nominees.iter().map(|nominee| nominee.live).sum();
     let ahead = engine.segment_target().saturating_mul(2).min(AHEAD_BYTES_MAX);
-    let needed = live.saturating_add(live / 8).saturating_add(ahead);
+    // Size classes hide up to half of what a record has, but for the largest.
+    let needed = live.saturating_add(live / 2).saturating_add(ahead);
     live >= options.two_lanes_from.unwrap_or(LIVE_BYTES_MIN)
         && engine.settings.threads > 1
+        && engine.check_room(needed).is_ok()
         && engine
             .disk()
             .space()

@@ -86,6 +86,27 @@ fn each_lane_deals_with_nominees_of_its_own() {
     assert!(kept(&scratch.rebooted()));
 }
 
+#[test]
+fn a_store_near_its_size_limit_is_compacted_in_one_lane() {
+    for (limit, lanes) in [(0, 2), (16 * MIB as u64, 2), (3 * MIB as u64, 1)] {
+        let scratch = Scratch::in_memory();
+        let options = Store::options().create(true).segment_bytes(256 * KIB as u64).threads(2);
+        let store = scratch.open(options.size_limit(limit));
+        for seed in 0..120 {
+            let id = store.put(&bytes(20 * KIB, seed)).unwrap();
+            assert!(seed % 2 == 0 || store.unpin(&id).unwrap());
+        }
+        let threads = Arc::new(Mutex::new(BTreeSet::new()));
+        let told = Arc::clone(&threads);
+        let options = in_lanes().on_progress(move |_| {
+            told.lock().unwrap().insert(std::thread::current().name().map(String::from));
+        });
+        let report = store.compact(&options).unwrap();
+        assert_eq!(threads.lock().unwrap().len(), lanes, "limit {limit}: {report:?}");
+        assert!(report.complete, "{report:?}");
+    }
+}
+
 /// What one writer keeps of its refs, by number.
 const KEYS: u64 = 12;
 const ROUNDS: u64 = 500;
