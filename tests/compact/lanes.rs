@@ -65,7 +65,8 @@ fn each_lane_deals_with_nominees_of_its_own() {
     ids.iter().skip(1).step_by(2).for_each(|id| assert!(store.unpin(id).unwrap()));
     let by_lane = Arc::new(Mutex::new(BTreeMap::<_, u64>::new()));
     let told = Arc::clone(&by_lane);
-    let options = in_lanes().on_progress(move |progress| {
+    // In one round: what it leaves of tombstones is not gone through again.
+    let options = CompactOptions::new().two_lanes_from(1).on_progress(move |progress| {
         let name = std::thread::current().name().map(String::from);
         *told.lock().unwrap().entry(name).or_default() += 1;
         assert!(progress.done_bytes <= progress.total_bytes);
