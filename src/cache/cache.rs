@@ -11,6 +11,7 @@ use super::tally::Tally;
 use super::upkeep::Upkeep;
 use super::uses::Uses;
 use super::write::Written;
+use crate::clock::to_ns;
 use crate::engine::Engine;
 use crate::entry::Version;
 use crate::error::{Error, ErrorKind, Result};
@@ -55,6 +56,7 @@ pub struct Inner {
     pub generations: Refs,
     pub settings: Refs,
     pub holds: Refs,
+    pub queues: Refs,
     pub ledger: Ledger,
     pub tally: Tally,
     pub queue: PerProcess<Mutex<Queue>>,
@@ -279,7 +281,7 @@ impl Cache {
             let options = old.as_ref().map_or_else(ItemOptions::new, |item| ItemOptions {
                 expires: item.expires,
                 tags: item.tags.clone(),
-                durability: None,
+                ..ItemOptions::new()
             });
             if self.compare_and_set(key, expected, value, &options)?.is_some() {
                 return Ok(sum);
@@ -306,10 +308,26 @@ impl Cache {
         self.inner.evict_tag(tag)
     }
 
+    /// Removes all entries that carry a tag, as [`evict`](Self::evict) does, and then goes over the index to take
+    /// them out and count them; how many, without those that others take out meanwhile ([`expire`](Self::expire)).
+    pub fn evict_counted(&self, tag: &str) -> Result<u64> {
+        self.inner.evict_tag_counted(tag)
+    }
+
+    /// The keys that have a value and carry a tag, in no order: one pass over the index.
+    pub fn keys_tagged(&self, tag: &str) -> Result<Vec<Vec<u8>>> {
+        self.inner.tagged_keys(tag)
+    }
+
     /// Removes what has expired, and what [`clear`](Self::clear) and [`evict`](Self::evict) have left: one pass
     /// over the index. How many entries.
     pub fn expire(&self) -> Result<u64> {
         self.inner.expire()
+    }
+
+    /// Like [`Cache::expire`], as if it were as late as `time` already.
+    pub fn expire_before(&self, time: SystemTime) -> Result<u64> {
+        self.inner.expire_before(to_ns(time))
     }
 
     /// Removes what has expired, and evicts by the policy what is above the limits. How many entries.
@@ -376,6 +394,7 @@ impl Inner {
         let namespace = format!("cache:{name}");
         let refs = |what: &str| store.refs(&format!("{namespace}:{what}"));
         let (generations, settings, holds) = (refs("gen"), refs("set"), refs("hold"));
+        let queues = refs("queue");
         let map = store.engine.run.page(&page_name(&name), || {
             super::census::first_words(&store, &namespace, &generations)
         })?;
@@ -388,6 +407,7 @@ impl Inner {
             generations,
             settings,
             holds,
+            queues,
             tally: Tally::default(),
             queue,
             changes: PerProcess::new(Mutex::default()),

@@ -51,12 +51,19 @@ pub fn first_words(store: &Store, namespace: &str, generations: &Refs) -> Result
 impl Inner {
     /// Removes what does not count any more, and puts the counters right; how many entries were removed.
     pub fn expire(&self) -> Result<u64> {
+        self.expire_before(0)
+    }
+
+    /// Like [`Inner::expire`], and removes what will have expired at a time, too.
+    pub fn expire_before(&self, now_ns: u64) -> Result<u64> {
         let stillness = self.stillness()?;
         let (cleared, before) = (self.cleared(), self.ledger.volume());
         let (mut bytes, mut items, mut removed) = (0_u64, 0_u64, 0_u64);
         let mut guard = self.enter_writing()?;
         self.for_each(&mut guard, |live: &Live<'_>, guard| {
-            if self.counts(live)? {
+            let expires = live.view.raw.expires_ns.get();
+            let is_late = expires != 0 && expires <= now_ns;
+            if !is_late && self.counts(live)? {
                 bytes = bytes.saturating_add(live.bytes());
                 items += 1;
             } else if live.entry.is_some() && self.remove_seen(live, guard)? {
@@ -69,5 +76,40 @@ impl Inner {
             self.ledger.settle(cleared, before, (bytes, items));
         }
         Ok(removed)
+    }
+    /// Begins a new generation of a tag, and removes the entries of the one before; how many.
+    pub fn evict_tag_counted(&self, tag: &str) -> Result<u64> {
+        let before = self.tag_generation(tag)?;
+        self.evict_tag(tag)?;
+        let (cleared, mut removed) = (self.cleared().0, 0);
+        let mut guard = self.enter_writing()?;
+        self.for_each(&mut guard, |live, guard| {
+            let Some(entry) = live.entry else { return Ok(()) };
+            let mut tags = live.view.tags().zip(entry.tags);
+            let is_of_it = tags.any(|(it, generation)| it == tag && generation.get() == before);
+            let counted = live.cleared() == cleared && !live.has_expired();
+            if is_of_it && counted && self.remove_seen(live, guard)? {
+                removed += 1;
+            }
+            Ok(())
+        })?;
+        self.ledger.tally(Count::Expirations, removed);
+        Ok(removed)
+    }
+
+    /// The keys of the entries that count and carry a tag.
+    pub fn tagged_keys(&self, tag: &str) -> Result<Vec<Vec<u8>>> {
+        let mut keys = Vec::new();
+        let mut guard = self.enter();
+        self.for_each(&mut guard, |live, _| {
+            if live.view.tags().any(|it| it == tag) && self.counts(live)? {
+                keys.push(live.view.key.to_vec());
+            }
+            Ok(())
+        })?;
+        // A key whose word moved during the walk may have come twice.
+        keys.sort_unstable();
+        keys.dedup();
+        Ok(keys)
     }
 }

@@ -12,7 +12,7 @@
 use super::cache::{Cache, Inner};
 use super::item::{Item, NewValue, Part};
 use super::options::ItemOptions;
-use crate::disk::{File, LockKind};
+use crate::disk::{File, LockKind, fork_generation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::PerProcess;
 use crate::run::open_locks;
@@ -43,12 +43,19 @@ fn with_owners<R>(then: impl FnOnce(&mut HashMap<(u64, u64), u64>) -> R) -> R {
 pub struct Claim {
     inner: Arc<Inner>,
     place: (u64, u64),
-    _lock: Arc<dyn File>,
+    lock: Arc<dyn File>,
+    fork: u64,
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        if self.fork != fork_generation() {
+            // It is the parent's.
+            return;
+        }
         with_owners(|owners| owners.remove(&self.place));
+        // Closing it would not do: a child that was forked meanwhile has the same open file.
+        let _ = self.lock.unlock(self.place.1, 1);
         // Whoever waits for the value looks again.
         self.inner.engine().run.control.announce_change();
     }
@@ -168,7 +175,8 @@ impl Cache {
             return Ok(None);
         }
         with_owners(|owners| owners.insert(place, owner));
-        Ok(Some(Claim { inner: self.inner.clone(), place, _lock: locks }))
+        let (inner, fork) = (self.inner.clone(), fork_generation());
+        Ok(Some(Claim { inner, place, lock: locks, fork }))
     }
 
     /// The value of a key, also if it has expired and is still there.

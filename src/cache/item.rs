@@ -90,6 +90,8 @@ pub struct Item {
     pub version: Version,
     /// Bytes of key, head and parts.
     pub size: u64,
+    /// The number under which its key came.
+    pub(super) born: u64,
 }
 
 impl Item {
@@ -103,6 +105,7 @@ impl Item {
             tags: Vec::new(),
             version: Version::from_number(0),
             size,
+            born: 0,
         }
     }
 

@@ -180,6 +180,7 @@ impl Inner {
             tags: live.view.tags().map(Into::into).collect(),
             version: Version::from_number(live.sequence),
             size: live.bytes(),
+            born: live.born(),
         }))
     }
 

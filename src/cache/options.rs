@@ -175,6 +175,8 @@ pub struct ItemOptions {
     pub(super) expires: Option<SystemTime>,
     pub(super) tags: Vec<String>,
     pub(super) durability: Option<Durability>,
+    /// The number under which the key came, where it is put back; 0 otherwise.
+    pub(super) born: u64,
 }
 
 impl ItemOptions {

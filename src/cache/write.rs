@@ -165,7 +165,7 @@ impl Inner {
     }
 
     /// What stands under a key; nothing where it is damaged.
-    fn find_to_replace<'g>(&self, key: &[u8], guard: &'g Guard) -> Result<Option<Live<'g>>> {
+    pub fn find_to_replace<'g>(&self, key: &[u8], guard: &'g Guard) -> Result<Option<Live<'g>>> {
         match self.find(key, guard) {
             Err(error) if error.is_damage() => Ok(None),
             found => found,
@@ -254,7 +254,8 @@ impl Inner {
             _ => None,
         };
         let has_part = matches!(stored, Stored::Inline(Some(_)));
-        let fixed = EntryHead::new(size, cleared.0, old.born, generations.len(), has_part);
+        let born = if options.born != 0 { options.born } else { old.born };
+        let fixed = EntryHead::new(size, cleared.0, born, generations.len(), has_part);
         let body = RefBody {
             namespace: self.namespace.clone(),
             key: key.to_vec(),

@@ -4,6 +4,7 @@
 mod bounded;
 mod flights;
 mod methods;
+mod queues;
 mod shared;
 
 use drystone::cache::{Cache, CacheOptions};
