@@ -2,14 +2,15 @@
 
 use crate::codec::{self, Encoded, HeldPart};
 use crate::errors::{checked, invalid, own};
+use crate::snapshot::{Snapshot, side_of, tag_of, time_of, told, with_queue};
+use drystone::Version;
 use drystone::cache::{
     Cache, CacheOptions, Claim, EvictionPolicy, Item, ItemOptions, NewValue, Part,
 };
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyFloat, PyInt, PyTuple};
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The cache without the conveniences: keys and values are Python's.
 #[pyclass(module = "drystone", subclass, weakref, dict)]
@@ -31,37 +32,6 @@ impl Flight {
             *claim = None;
         }
     }
-}
-
-/// Seconds since 1970 as a time.
-fn time_of(py: Python<'_>, seconds: f64) -> PyResult<SystemTime> {
-    let since = Duration::try_from_secs_f64(seconds.max(0.0));
-    let time = since.ok().and_then(|since| UNIX_EPOCH.checked_add(since));
-    time.ok_or_else(|| invalid(py, "the expiry is no time that can be told"))
-}
-
-fn seconds_of(time: SystemTime) -> f64 {
-    time.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
-}
-
-/// Tags are texts in the store; any value of a key may be one.
-fn tag_of(tag: &Bound<'_, PyAny>) -> PyResult<String> {
-    let bytes = codec::encode_key(tag)?;
-    Ok(match tag.extract::<String>() {
-        Ok(text) => format!("s{text}"),
-        Err(_) => bytes.iter().fold("x".to_owned(), |hex, byte| format!("{hex}{byte:02x}")),
-    })
-}
-
-fn tag_back<'py>(py: Python<'py>, tag: &str) -> PyResult<Bound<'py, PyAny>> {
-    if let Some(text) = tag.strip_prefix('s') {
-        return Ok(text.into_pyobject(py)?.into_any());
-    }
-    let hex = tag.strip_prefix('x').unwrap_or_default().as_bytes();
-    let digit = |byte: u8| (byte as char).to_digit(16).unwrap_or(0) as u8;
-    let bytes: Vec<u8> =
-        hex.chunks(2).map(|two| digit(two[0]) << 4 | digit(two[two.len() - 1])).collect();
-    codec::decode(py, &bytes, &[], false)
 }
 
 impl RawCache {
@@ -87,23 +57,19 @@ impl RawCache {
         Ok(options)
     }
 
-    /// Sets what was encoded; `add`: only where there is none.
-    fn set_encoded(
-        &self,
+    /// Calls `set` with what was encoded.
+    fn set_encoded<R: Send>(
         py: Python<'_>,
-        key: &[u8],
         encoded: &Encoded,
-        options: &ItemOptions,
-        add: bool,
-    ) -> PyResult<bool> {
+        set: impl FnOnce(NewValue<'_>) -> drystone::Result<R> + Send,
+    ) -> PyResult<R> {
         let parts: Vec<Part<'_>> = encoded.parts.iter().map(HeldPart::part).collect();
         let value = NewValue { head: &encoded.head, parts: &parts };
-        let set = || match add {
-            true => self.cache.add(key, value, options),
-            false => self.cache.set_value(key, value, options).map(|_| true),
-        };
         // A short call is over before another thread could use the interpreter.
-        let set = if parts.is_empty() { set() } else { py.detach(set) };
+        let set = match parts.is_empty() {
+            true => set(value),
+            false => py.detach(|| set(value)),
+        };
         checked(py, set)
     }
 
@@ -113,16 +79,7 @@ impl RawCache {
 
     /// Value, expiry and tag.
     fn told<'py>(&self, py: Python<'py>, item: &Item) -> PyResult<Bound<'py, PyTuple>> {
-        let value = self.value_in(py, item)?;
-        let expires = item.expires.map(seconds_of);
-        let tags: Vec<_> =
-            item.tags.iter().map(|tag| tag_back(py, tag)).collect::<PyResult<_>>()?;
-        let tag = match tags.len() {
-            0 => py.None().into_bound(py),
-            1 => tags[0].clone(),
-            _ => PyTuple::new(py, tags)?.into_any(),
-        };
-        PyTuple::new(py, [value, expires.into_pyobject(py)?.into_any(), tag])
+        told(py, item, self.pickle)
     }
 }
 
@@ -221,7 +178,10 @@ impl RawCache {
         let key = codec::encode_key(key)?;
         let encoded = codec::encode(value, self.pickle)?;
         let options = self.options(py, expire_time, tag)?;
-        self.set_encoded(py, &key, &encoded, &options, add)
+        Self::set_encoded(py, &encoded, |value| match add {
+            true => self.cache.add(&key, value, &options),
+            false => self.cache.set_value(&key, value, &options).map(|_| true),
+        })
     }
 
     fn __contains__(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -259,37 +219,27 @@ impl RawCache {
         checked(py, self.cache.touch(&key, expires))
     }
 
-    /// Adds to a whole number, in one step that nobody comes between; default None: a key that has no value is an
-    /// error.
-    fn _incr(
+    /// Adds to a number, in one step that nobody comes between; default None: a key that has no value is an error.
+    fn _incr<'py>(
         &self,
-        py: Python<'_>,
-        key: &Bound<'_, PyAny>,
-        delta: i64,
-        default: Option<i64>,
-    ) -> PyResult<i64> {
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+        delta: &Bound<'py, PyAny>,
+        default: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let bytes = codec::encode_key(key)?;
         loop {
             let old = checked(py, self.cache.get(&bytes))?;
-            let number = match &old {
-                Some(item) => self.value_in(py, item)?.extract::<i64>().map_err(|_| {
-                    own(py, "UnsupportedType", "the value is not a whole number of 64 bits")
-                })?,
-                None => default
-                    .ok_or_else(|| pyo3::exceptions::PyKeyError::new_err(key.clone().unbind()))?,
+            let sum = match (&old, default) {
+                (Some(item), _) => sum_of(&self.value_in(py, item)?, delta)?,
+                (None, Some(default)) => sum_of(default, delta)?,
+                _ => return Err(pyo3::exceptions::PyKeyError::new_err(key.clone().unbind())),
             };
-            let sum = number
-                .checked_add(delta)
-                .ok_or_else(|| invalid(py, "the sum does not fit into 64 bits"))?;
-            let encoded = codec::encode(&sum.into_pyobject(py)?.into_any(), false)?;
+            let encoded = codec::encode(&sum, false)?;
             let mut options = ItemOptions::new();
             if let Some(item) = &old {
-                options = item
-                    .tags
-                    .iter()
-                    .cloned()
-                    .fold(options, ItemOptions::tag)
-                    .expires_at(item.expires);
+                options = item.tags.iter().cloned().fold(options, ItemOptions::tag);
+                options = options.expires_at(item.expires);
             }
             let value = NewValue { head: &encoded.head, parts: &[] };
             let expected = old.map(|item| item.version);
@@ -298,6 +248,121 @@ impl RawCache {
                 return Ok(sum);
             }
         }
+    }
+
+    /// The sum of two numbers, as `_incr` makes it.
+    #[staticmethod]
+    fn _sum<'py>(
+        number: &Bound<'py, PyAny>,
+        delta: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        sum_of(number, delta)
+    }
+
+    /// What stands under a key, to be put back; None if it has no value.
+    fn _snapshot(&self, py: Python<'_>, key: &Bound<'_, PyAny>) -> PyResult<Option<Snapshot>> {
+        let key = codec::encode_key(key)?;
+        let item = checked(py, self.cache.snapshot(&key))?;
+        Ok(item.map(|item| Snapshot::new(item, self.pickle)))
+    }
+
+    /// Sets a key if its version is the one expected (None: only if it has no value); its new version, or None.
+    /// like: expiry and tags are those of this one.
+    #[pyo3(signature = (key, expected, value, expire_time=None, tag=None, like=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn _replace<'py>(
+        &self,
+        py: Python<'py>,
+        key: &Bound<'py, PyAny>,
+        expected: Option<u64>,
+        value: &Bound<'py, PyAny>,
+        expire_time: Option<f64>,
+        tag: Option<&Bound<'py, PyAny>>,
+        like: Option<&Bound<'py, Snapshot>>,
+    ) -> PyResult<Option<u64>> {
+        let key = codec::encode_key(key)?;
+        let encoded = codec::encode(value, self.pickle)?;
+        let mut options = self.options(py, expire_time, tag)?;
+        if let Some(like) = like {
+            let item = like.get().item();
+            options = item.tags.iter().cloned().fold(ItemOptions::new(), ItemOptions::tag);
+            options = options.expires_at(item.expires);
+        }
+        let expected = expected.map(Version::from_number);
+        let set = Self::set_encoded(py, &encoded, |value| {
+            self.cache.compare_and_set(&key, expected, value, &options)
+        })?;
+        Ok(set.map(Version::number))
+    }
+
+    /// Puts what was read back under its key, if its version is the one expected; its new version, or None.
+    /// touched: with this expiry.
+    #[pyo3(signature = (key, expected, snapshot, *, touched=false, expire_time=None))]
+    fn _restore(
+        &self,
+        py: Python<'_>,
+        key: &Bound<'_, PyAny>,
+        expected: Option<u64>,
+        snapshot: &Bound<'_, Snapshot>,
+        touched: bool,
+        expire_time: Option<f64>,
+    ) -> PyResult<Option<u64>> {
+        let (key, item) = (codec::encode_key(key)?, snapshot.get().item());
+        let expires = match touched {
+            true => expire_time.map(|seconds| time_of(py, seconds)).transpose()?,
+            false => item.expires,
+        };
+        let expected = expected.map(Version::from_number);
+        let set = py.detach(|| self.cache.restore_until(&key, expected, item, expires));
+        Ok(checked(py, set)?.map(Version::number))
+    }
+
+    /// Removes a key if its version is the one expected.
+    fn _remove(&self, py: Python<'_>, key: &Bound<'_, PyAny>, expected: u64) -> PyResult<bool> {
+        let key = codec::encode_key(key)?;
+        checked(py, self.cache.remove_exactly(&key, Version::from_number(expected)))
+    }
+
+    /// Puts a value at an end of a queue; its number, and the version of its key.
+    #[pyo3(signature = (prefix, value, side, expire_time=None, tag=None))]
+    fn _push<'py>(
+        &self,
+        py: Python<'py>,
+        prefix: Option<&str>,
+        value: &Bound<'py, PyAny>,
+        side: &str,
+        expire_time: Option<f64>,
+        tag: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<(u64, u64)> {
+        let side = side_of(py, side)?;
+        let encoded = codec::encode(value, self.pickle)?;
+        let options = self.options(py, expire_time, tag)?;
+        let (number, version) = Self::set_encoded(py, &encoded, |value| {
+            with_queue(prefix, |queue| self.cache.push(queue, side, value, &options))
+        })?;
+        Ok((number, version.number()))
+    }
+
+    /// The number and the entry at an end of a queue, which is removed if that is asked for; None if there is none.
+    fn _take(
+        &self,
+        py: Python<'_>,
+        prefix: Option<&str>,
+        side: &str,
+        removes: bool,
+    ) -> PyResult<Option<(u64, Snapshot)>> {
+        let side = side_of(py, side)?;
+        let taken = with_queue(prefix, |queue| match removes {
+            true => self.cache.pull(queue, side),
+            false => self.cache.peek(queue, side),
+        });
+        let taken = checked(py, taken)?;
+        Ok(taken.map(|(number, item)| (number, Snapshot::new(item, self.pickle))))
+    }
+
+    /// Makes what stands under a key of a queue a part of it.
+    fn _adopt(&self, py: Python<'_>, prefix: Option<&str>, number: u64) -> PyResult<()> {
+        checked(py, with_queue(prefix, |queue| self.cache.adopt(queue, number)))
     }
 
     /// All keys: "any", "insertion" or "sorted" by their encoding.
@@ -324,8 +389,33 @@ impl RawCache {
         checked(py, py.detach(|| self.cache.evict(&tag)))
     }
 
-    fn _expire(&self, py: Python<'_>) -> PyResult<u64> {
-        checked(py, py.detach(|| self.cache.expire()))
+    fn _evict_counted(&self, py: Python<'_>, tag: &Bound<'_, PyAny>) -> PyResult<u64> {
+        let tag = tag_of(tag)?;
+        checked(py, py.detach(|| self.cache.evict_counted(&tag)))
+    }
+
+    /// All keys that carry a tag.
+    fn _keys_tagged<'py>(
+        &self,
+        py: Python<'py>,
+        tag: &Bound<'py, PyAny>,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let tag = tag_of(tag)?;
+        let keys = checked(py, py.detach(|| self.cache.keys_tagged(&tag)))?;
+        keys.iter().map(|key| codec::decode(py, key, &[], false)).collect()
+    }
+
+    /// Removes what has expired; now: as if it were so late already.
+    #[pyo3(signature = (now=None))]
+    fn _expire(&self, py: Python<'_>, now: Option<f64>) -> PyResult<u64> {
+        let now = now.map(|seconds| time_of(py, seconds)).transpose()?;
+        checked(
+            py,
+            py.detach(|| match now {
+                Some(now) => self.cache.expire_before(now),
+                None => self.cache.expire(),
+            }),
+        )
     }
 
     fn _cull(&self, py: Python<'_>) -> PyResult<u64> {
@@ -409,6 +499,36 @@ impl RawCache {
     fn _encode_key<'py>(py: Python<'py>, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         Ok(PyBytes::new(py, &codec::encode_key(key)?))
     }
+}
+
+/// Whole numbers of 64 bits add up to one; with others that are numbers, to a float.
+fn sum_of<'py>(
+    number: &Bound<'py, PyAny>,
+    delta: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = number.py();
+    let is_number =
+        number.is_exact_instance_of::<PyInt>() || number.is_exact_instance_of::<PyFloat>();
+    if !is_number {
+        return Err(own(py, "UnsupportedType", "the value is not a number"));
+    }
+    let whole = |it: &Bound<'py, PyAny>| match it.is_instance_of::<PyFloat>() {
+        true => None,
+        false => it.extract::<i64>().ok(),
+    };
+    if let (Some(number), Some(delta)) = (whole(number), whole(delta)) {
+        let sum = number.checked_add(delta);
+        let sum = sum.ok_or_else(|| invalid(py, "the sum does not fit into 64 bits"))?;
+        return Ok(sum.into_pyobject(py)?.into_any());
+    }
+    if !number.is_instance_of::<PyFloat>() && !delta.is_instance_of::<PyFloat>() {
+        return Err(match delta.is_instance_of::<PyInt>() {
+            true => invalid(py, "the sum does not fit into 64 bits"),
+            false => own(py, "UnsupportedType", "what is added is not a number"),
+        });
+    }
+    let sum = number.extract::<f64>()? + delta.extract::<f64>()?;
+    Ok(sum.into_pyobject(py)?.into_any())
 }
 
 /// Settings as Python says them: a limit of -1 is none.

@@ -8,6 +8,7 @@ mod draft;
 mod errors;
 mod hashing;
 mod refs;
+mod snapshot;
 mod store;
 
 use pyo3::prelude::*;
@@ -58,6 +59,7 @@ fn _drystone(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<store::Store>()?;
     module.add_class::<cache::RawCache>()?;
     module.add_class::<cache::Flight>()?;
+    module.add_class::<snapshot::Snapshot>()?;
     module.add_function(wrap_pyfunction!(hashing::hash_buffer, module)?)?;
     module.add_function(wrap_pyfunction!(encode, module)?)?;
     module.add_function(wrap_pyfunction!(decode, module)?)?;

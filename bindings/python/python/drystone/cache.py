@@ -1,6 +1,5 @@
 """The cache: what DiskCache's `Cache` offers, on a store that all processes of a node share without copies."""
 
-import contextlib
 import io
 import os
 import pathlib
@@ -19,9 +18,6 @@ UNKNOWN = type("_Unknown", (), {"__repr__": lambda self: "UNKNOWN", "__slots__":
 
 DEFAULT_SIZE_LIMIT = 1 << 30
 DEFAULT_POLICY = "s3-fifo"
-#: Queues count from here, as in DiskCache.
-_QUEUE_START = 500_000_000_000_000
-_OWNERS = threading.local()
 
 
 def _owner():
@@ -87,12 +83,12 @@ class Cache(_drystone.RawCache):
             size_limit=None if size_limit is UNKNOWN else -1 if size_limit is None else size_limit,
             item_limit=None if item_limit is UNKNOWN else -1 if item_limit is None else item_limit,
             eviction_policy=eviction_policy,
-            statistics=statistics,
+            statistics=None if statistics is None else bool(statistics),
             pickle=pickle,
             maintenance=maintenance,
         )
         self._directory = os.fspath(directory)
-        self._said = {"name": name, "pickle": pickle, "maintenance": maintenance}
+        self._said = {"name": name, "pickle": pickle, "maintenance": maintenance, "timeout": timeout}
         self._timeout = timeout
         if self._is_new and size_limit is UNKNOWN and eviction_policy != "none":
             self._change_settings(size_limit=DEFAULT_SIZE_LIMIT)
@@ -107,7 +103,7 @@ class Cache(_drystone.RawCache):
 
     @property
     def timeout(self):
-        """Kept for DiskCache's users; nothing here waits for a lock."""
+        """Seconds that a transaction waits for another; None is for ever. Nothing else waits."""
         return self._timeout
 
     def __reduce__(self):
@@ -151,8 +147,7 @@ class Cache(_drystone.RawCache):
             all_ = (default, None, None)
         elif read:
             all_ = (self.read(key), *all_[1:])
-        told = (all_[0],) + (all_[1:2] if expire_time else ()) + (all_[2:3] if tag else ())
-        return told if len(told) > 1 else told[0]
+        return _told(*all_, expire_time, tag)
 
     def __getitem__(self, key):
         value = self._get(key, ENOVAL)
@@ -181,25 +176,24 @@ class Cache(_drystone.RawCache):
 
     def pop(self, key, default=None, expire_time=False, tag=False, retry=False):
         """Removes a key; what its value was, or default."""
-        all_ = self._pop(key) or (default, None, None)
-        told = (all_[0],) + (all_[1:2] if expire_time else ()) + (all_[2:3] if tag else ())
-        return told if len(told) > 1 else told[0]
+        return _told(*(self._pop(key) or (default, None, None)), expire_time, tag)
 
     def delete(self, key, retry=False):
         """Removes a key; False if it had no value."""
         return self._delete(key)
 
-    def __delitem__(self, key, retry=False):
+    def __delitem__(self, key, retry=True):
         if not self._delete(key):
             raise KeyError(key)
         return True
 
     def incr(self, key, delta=1, default=0, retry=False):
-        """Adds to a whole number of 64 bits, in one step; KeyError if it has no value and default is None."""
+        """Adds to a number, in one step: to a whole number of 64 bits, or a float; KeyError if it has no value and
+        default is None."""
         return self._incr(key, delta, default)
 
     def decr(self, key, delta=1, default=0, retry=False):
-        """Subtracts from a whole number of 64 bits."""
+        """Subtracts from a number: see `incr`."""
         return self._incr(key, -delta, default)
 
     # Many keys
@@ -238,9 +232,7 @@ class Cache(_drystone.RawCache):
             all_ = self._get_all(end[0], False)
             if all_ is None:
                 continue
-            pair = (end[0], all_[0])
-            told = (pair,) + (all_[1:2] if expire_time else ()) + (all_[2:3] if tag else ())
-            return told if len(told) > 1 else pair
+            return _told((end[0], all_[0]), *all_[1:], expire_time, tag)
 
     def keys(self):
         return _mapping_keys(self)
@@ -285,25 +277,27 @@ class Cache(_drystone.RawCache):
     # All of it
 
     def expire(self, now=None, retry=False):
-        """Removes what has expired or was cleared; how many."""
-        return self._expire()
+        """Removes what has expired, or was cleared or evicted before; how many. now: as if it were so late already
+        (seconds since 1970)."""
+        return self._expire(now)
 
-    def evict(self, tag, retry=False):
-        """Removes what carries a tag, in constant time. None: how many is not counted."""
-        self._evict(tag)
+    def evict(self, tag, retry=False, *, count=False):
+        """Removes what carries a tag, in constant time, however much it is; None, because that is not counted. count: goes
+        over the index to take it out and count it; how many there were. In a transaction it always does."""
+        return self._evict_counted(tag) if count else self._evict(tag)
 
     def cull(self, retry=False):
         """Removes what has expired, and evicts what is above the limits; how many."""
         return self._cull()
 
     def clear(self, retry=False):
-        """Removes everything, in constant time; how many there were."""
+        """Removes everything, in constant time; how many there were, as `len` counts them. In a transaction one by one."""
         count = len(self)
-        self._clear()
-        return count
+        removed = self._clear()
+        return count if removed is None else removed
 
-    def stats(self, enable=None, reset=False):
-        """Hits and misses. enable: whether they are counted from now on. reset: sets them to zero."""
+    def stats(self, enable=True, reset=False):
+        """Hits and misses. enable: whether they are counted from now on (None: as before). reset: sets them to zero."""
         stats = self._stats()
         if reset:
             self._reset_stats()
@@ -321,12 +315,18 @@ class Cache(_drystone.RawCache):
         return [warnings.WarningMessage(text, UserWarning, self._directory, 0) for text in found["damage"]]
 
     def reset(self, key, value=ENOVAL, update=True):
-        """A setting; with a value, it is changed for all users of the cache."""
+        """A setting; with a value, it is changed for all users of the cache. Also count, size, hits and misses, which
+        cannot be changed; settings of SQLite are taken and have no effect."""
+        if key in _COUNTS and value is ENOVAL:
+            return self._stats()[_COUNTS[key]]
+        if key in _IGNORED:
+            return _IGNORED[key] if value is ENOVAL else value
         if key not in _SETTINGS:
             raise _drystone.InvalidInput(f"there is no setting {key!r}; expected one of {sorted(_SETTINGS)}")
         if value is not ENOVAL:
             limit = key in ("size_limit", "item_limit")
-            self._change_settings(**{key: -1 if limit and value is None else value})
+            value = -1 if limit and value is None else bool(value) if key == "statistics" else value
+            self._change_settings(**{key: value})
         return self._settings()[key]
 
     @property
@@ -349,83 +349,47 @@ class Cache(_drystone.RawCache):
         """Whether hits and misses are counted."""
         return self._settings()["statistics"]
 
-    @contextlib.contextmanager
     def transact(self, retry=False):
-        """Excludes other transactions of this cache, by any process; it can be nested. Single operations are atomic by
-        themselves and are neither held up nor undone by it."""
-        depth = getattr(_OWNERS, "depth", {})
-        _OWNERS.depth = depth
-        mine = (self._directory, self._said["name"], os.getpid())
-        if depth.get(mine):
-            depth[mine] += 1
-            try:
-                yield
-            finally:
-                depth[mine] -= 1
-            return
-        claim = self._wait_for(("drystone", "transaction"))
-        depth[mine] = 1
-        try:
-            yield
-        finally:
-            depth[mine] = 0
-            claim.release()
+        """A block that excludes other transactions of this cache, by any thread or process; it can be nested.
 
-    def _wait_for(self, key):
-        while True:
-            ticket = self._change_ticket()
-            claim = self._claim(key, _owner())
-            if claim is not None:
-                return claim
-            self._await_change(ticket, 0.05)
+        >>> with cache.transact():
+        ...     total = cache.incr("total", 123.4)
+        ...     count = cache.incr("count")
+
+        When an exception leaves it, what was written in it through this cache is undone: each key is what it was before,
+        unless others have set it since. Others see writes before the end, and their single operations are not held
+        up; a process that is killed leaves what it has written. Not undone are settings, and what `cull`, `expire` and
+        a full cache remove. TimedOut after `timeout` seconds of waiting for another transaction, unless retry.
+        """
+        from drystone.transactions import transaction
+
+        return transaction(self, retry)
 
     # Queues
 
     def push(self, value, prefix=None, side="back", expire=None, read=False, tag=None, retry=False):
-        """Puts a value at the end of the queue of a prefix; its key."""
-        if side not in ("back", "front"):
-            raise ValueError("side is 'back' or 'front'")
+        """Puts a value at an end of the queue of a prefix; its key: a whole number from 500 trillion on, after a prefix
+        PREFIX-NUMBER. Constant time in the long run, whatever is in the queue."""
         if read:
             value = value.read()
-        while True:
-            first, last = self._queue_ends(prefix)
-            if first is None:
-                number = _QUEUE_START
-            else:
-                number = last + 1 if side == "back" else first - 1
-            key = _queue_key(prefix, number)
-            if self._set(key, value, _at(expire), tag, True):
-                return key
+        prefix = None if prefix is None else str(prefix)
+        return _queue_key(prefix, self._push(prefix, value, side, _at(expire), tag)[0])
 
     def pull(self, prefix=None, default=(None, None), side="front", expire_time=False, tag=False, retry=False):
-        """Removes the key and the value at the other end of a queue; default if it is empty."""
-        return self._take(prefix, default, side, expire_time, tag, self._pop)
+        """Removes the key and the value at an end of a queue; default if it is empty. Each value is pulled once."""
+        return self._end_of_queue(prefix, default, side, expire_time, tag, True)
 
     def peek(self, prefix=None, default=(None, None), side="front", expire_time=False, tag=False, retry=False):
         """The key and the value at an end of a queue; default if it is empty."""
-        return self._take(prefix, default, side, expire_time, tag, lambda key: self._get_all(key, False))
+        return self._end_of_queue(prefix, default, side, expire_time, tag, False)
 
-    def _take(self, prefix, default, side, expire_time, tag, how):
-        if side not in ("back", "front"):
-            raise ValueError("side is 'back' or 'front'")
-        while True:
-            first, last = self._queue_ends(prefix)
-            if first is None:
-                all_, key = None, None
-            else:
-                key = _queue_key(prefix, first if side == "front" else last)
-                all_ = how(key)
-                if all_ is None:
-                    continue
-            pair = default if all_ is None else (key, all_[0])
-            rest = (None, None) if all_ is None else all_[1:]
-            told = (pair,) + (rest[:1] if expire_time else ()) + (rest[1:] if tag else ())
-            return told if len(told) > 1 else pair
-
-    def _queue_ends(self, prefix):
-        """The lowest and the highest number of a queue: one pass over the index."""
-        numbers = [number for number in (_queue_number(prefix, key) for key in self._keys("any")) if number is not None]
-        return (min(numbers), max(numbers)) if numbers else (None, None)
+    def _end_of_queue(self, prefix, default, side, expire_time, tag, removes):
+        prefix = None if prefix is None else str(prefix)
+        taken = self._take(prefix, side, removes)
+        if taken is None:
+            return _told(default, None, None, expire_time, tag)
+        value, *rest = taken[1].told()
+        return _told((_queue_key(prefix, taken[0]), value), *rest, expire_time, tag)
 
     # Functions
 
@@ -478,10 +442,12 @@ class Cache(_drystone.RawCache):
 MutableMapping.register(Cache)
 
 _SETTINGS = {"size_limit", "item_limit", "eviction_policy", "statistics"}
-# DiskCache's settings of SQLite and of files, which say nothing here.
+_COUNTS = {"count": "items", "size": "bytes", "hits": "hits", "misses": "misses"}
+# DiskCache's settings of SQLite and of files, and what it has where nothing is said: they say nothing here.
 _IGNORED = {
-    "cull_limit", "tag_index", "disk_min_file_size", "disk_pickle_protocol", "sqlite_auto_vacuum", "sqlite_cache_size",
-    "sqlite_journal_mode", "sqlite_mmap_size", "sqlite_synchronous", "shards",
+    "cull_limit": 10, "tag_index": 1, "disk_min_file_size": 2**15, "disk_pickle_protocol": 5, "sqlite_auto_vacuum": 1,
+    "sqlite_cache_size": 2**13, "sqlite_journal_mode": "wal", "sqlite_mmap_size": 2**26, "sqlite_synchronous": 1,
+    "shards": 1,
 }  # fmt: skip
 
 
@@ -518,14 +484,10 @@ def _queue_key(prefix, number):
     return number if prefix is None else f"{prefix}-{number:015d}"
 
 
-def _queue_number(prefix, key):
-    if prefix is None:
-        return key if type(key) is int and 0 < key < 999_999_999_999_999 else None
-    if type(key) is str and key.startswith(f"{prefix}-"):
-        digits = key[len(prefix) + 1 :]
-        if len(digits) == 15 and digits.isdigit():
-            return int(digits)
-    return None
+def _told(what, expires, tag, with_expiry, with_tag):
+    """What is asked for, in a tuple if it is more than one."""
+    told = (what,) + ((expires,) if with_expiry else ()) + ((tag,) if with_tag else ())
+    return told if len(told) > 1 else what
 
 
 class _Reader(io.RawIOBase):

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import pickle
+import re
 import sqlite3
 import time
 
@@ -11,6 +12,8 @@ from drystone.cache import Cache
 
 # How DiskCache says where a value is.
 _RAW, _BINARY, _TEXT, _PICKLE = 1, 2, 3, 4
+# Its queues count from here; so far from it they are looked for.
+_QUEUE_START, _QUEUE_SPAN = 500_000_000_000_000, 1_000_000
 
 
 class Imported:
@@ -37,12 +40,16 @@ def import_diskcache(path, into=None, *, pickle=None):
     cache = into if isinstance(into, Cache) else Cache(into, pickle=bool(pickle))
     allowed = cache._said["pickle"] if pickle is None else pickle
     done = Imported()
+    ends = {}
     for shard in shards:
-        _import_shard(shard, cache, allowed, done)
+        _import_shard(shard, cache, allowed, done, ends)
+    for prefix, numbers in ends.items():
+        for number in numbers:
+            cache._adopt(prefix, number)
     return done
 
 
-def _import_shard(database, cache, allowed, done):
+def _import_shard(database, cache, allowed, done, ends):
     connection = sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)
     try:
         rows = connection.execute(
@@ -61,6 +68,7 @@ def _import_shard(database, cache, allowed, done):
                 value = _diskcache_value(database.parent, mode, filename, value, allowed)
                 cache._set(key, value, expire_time, tag)
                 done.imported += 1
+                _note_queue(key, ends)
             except (Error, OSError, ValueError, TypeError, EOFError, ImportError, AttributeError) as error:
                 done.skipped.append((name, str(error)))
             except Exception as error:  # whatever a pickle raises
@@ -69,6 +77,17 @@ def _import_shard(database, cache, allowed, done):
         raise InvalidInput(f"{database} cannot be read: {error}") from error
     finally:
         connection.close()
+
+
+def _note_queue(key, ends):
+    """Widens the ends of the queue that a key is of, if it is of one."""
+    prefix, number = None, key
+    if type(key) is str and re.fullmatch(r"(?s).*-\d{15}", key):
+        prefix, number = key[:-16], int(key[-15:])
+    # Whole numbers far from where queues begin are keys of another kind.
+    if type(number) is int and abs(number - _QUEUE_START) < _QUEUE_SPAN:
+        low, high = ends.get(prefix, (number, number))
+        ends[prefix] = min(low, number), max(high, number)
 
 
 def _diskcache_value(directory, mode, filename, value, allowed):

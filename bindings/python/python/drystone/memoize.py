@@ -7,6 +7,7 @@ import itertools
 import os
 import threading
 import time
+import types
 import warnings
 
 from drystone._drystone import Error, IndexFull, InvalidInput, IoError, Limit, NoSpace, TimedOut, UnsupportedType
@@ -71,6 +72,8 @@ def decorator(
 
 class Memoized:
     """A function whose results are kept. Called as the function is; `call` computes in any case."""
+
+    __class_getitem__ = classmethod(types.GenericAlias)
 
     def __init__(
         self, cache, function, name, typed, expire, tag, ignore, version, wait, stale, progress
@@ -154,6 +157,8 @@ class Memoized:
         if self._stale is not None:
             kept = (value, None if expire is None else time.time() + expire)
             expire = None if expire is None else expire + self._stale
+        if expire is not None and expire <= 0:
+            return
         try:
             self.cache.set(key, kept, expire=expire, tag=self._tag)
         except (Error, OSError) as error:
@@ -263,8 +268,10 @@ class Memoized:
 class AsyncMemoized(Memoized):
     """A coroutine function whose results are kept."""
 
-    def __init__(self, *said):
-        super().__init__(*said)
+    def __init__(
+        self, cache, function, name, typed, expire, tag, ignore, version, wait, stale, progress
+    ):
+        super().__init__(cache, function, name, typed, expire, tag, ignore, version, wait, stale, progress)
         self._tasks = set()
         if hasattr(inspect, "markcoroutinefunction"):
             inspect.markcoroutinefunction(self)
@@ -330,12 +337,34 @@ class AsyncMemoized(Memoized):
 class BoundMemoized:
     """A memoized method of one object: the object is its first argument."""
 
+    __class_getitem__ = classmethod(types.GenericAlias)
+
     def __init__(self, memoized, instance):
         self._memoized, self._instance = memoized, instance
         functools.update_wrapper(self, memoized.function)
 
     def __call__(self, *args, **kwargs):
         return self._memoized(self._instance, *args, **kwargs)
+
+    def call(self, *args, **kwargs):
+        return self._memoized.call(self._instance, *args, **kwargs)
+
+    def refresh(self, *args, **kwargs):
+        return self._memoized.refresh(self._instance, *args, **kwargs)
+
+    def shelve(self, *args, **kwargs):
+        return self._memoized.shelve(self._instance, *args, **kwargs)
+
+    def key(self, *args, **kwargs):
+        return self._memoized.key(self._instance, *args, **kwargs)
+
+    __cache_key__ = key
+
+    def invalidate(self, *args, **kwargs):
+        return self._memoized.invalidate(self._instance, *args, **kwargs)
+
+    def contains(self, *args, **kwargs):
+        return self._memoized.contains(self._instance, *args, **kwargs)
 
     def __reduce__(self):
         return getattr, (self._instance, self._memoized.function.__name__)
@@ -352,16 +381,14 @@ class BoundMemoized:
         return hash((id(self._memoized), id(self._instance)))
 
     def __getattr__(self, name):
-        method = getattr(self._memoized, name)
-        if name in ("call", "refresh", "invalidate", "key", "shelve", "contains", "__cache_key__"):
-            return functools.partial(method, self._instance)
-        return method
+        return getattr(self._memoized, name)
 
 
 class Shelved:
     """A reference to a value in a cache."""
 
     __slots__ = ("_dated", "_directory", "_key", "_said")
+    __class_getitem__ = classmethod(types.GenericAlias)
 
     def __init__(self, cache, key, dated=False):
         self._directory, self._said, self._key = cache.directory, dict(cache._said), key

@@ -65,6 +65,23 @@ pub fn encode_key(value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     Ok(encoder.bytes)
 }
 
+/// The key of a number in a queue: what `encode_key` makes of the whole number, or of `PREFIX-` and 15 digits.
+pub fn queue_key(prefix: Option<&str>, number: u64) -> Vec<u8> {
+    let text = prefix.map(|prefix| format!("{prefix}-{number:015}"));
+    let (tag, mut word) = match &text {
+        Some(text) => (STR, text.len() as u64),
+        None => (INT, number << 1),
+    };
+    let mut key = vec![VERSION, tag];
+    while word >= 0x80 {
+        key.push(word as u8 | 0x80);
+        word >>= 7;
+    }
+    key.push(word as u8);
+    key.extend_from_slice(text.unwrap_or_default().as_bytes());
+    key
+}
+
 impl<'py> Encoder<'py> {
     fn new(py: Python<'py>, pickle: bool, is_key: bool) -> Self {
         let mut bytes = Vec::with_capacity(128);

@@ -9,4 +9,4 @@ mod encode;
 mod tags;
 
 pub use decode::decode;
-pub use encode::{Encoded, HeldPart, encode, encode_key};
+pub use encode::{Encoded, HeldPart, encode, encode_key, queue_key};
