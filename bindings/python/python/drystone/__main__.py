@@ -1,0 +1,6 @@
+"""`python -m drystone`: see `drystone.demo`."""
+
+from drystone.demo import main
+
+if __name__ == "__main__":
+    main()
