@@ -67,6 +67,7 @@ class Bench:
     def run(self):
         try:
             self.small()
+            self.queued()
             self.large()
             self.memoized()
             self.hammered()
@@ -90,6 +91,27 @@ class Bench:
         self.row("get of 100 B, median", "1.5 us", spread(gets, 1e6) + " us", f"DiskCache {spread(their_gets, 1e6)} us", met)
         met = statistics.median(sets) <= 5e-6
         self.row("set of 100 B, median", "5 us", spread(sets, 1e6) + " us", f"DiskCache {spread(their_sets, 1e6)} us", met)
+
+    def queued(self):
+        """Pushes and pulls of queues that hold as many values as are pushed before."""
+        count = 10_000 if self.rounds == 3 else 100_000
+        caches = {
+            "drystone": self.cache("queue", eviction_policy="none"),
+            "diskcache": diskcache.Cache(str(self.place / "queue dc"), size_limit=1 << 40, eviction_policy="none"),
+        }
+        times = {name: ([], []) for name in caches}
+        for cache in caches.values():
+            for at in range(count):
+                cache.push(at, prefix="q")
+        for at in range(self.rounds):
+            for name, cache in caches.items():
+                pushes, pulls = times[name]
+                pushes.append(statistics.median(each(lambda it: cache.push(it, prefix="q"), 2000)))
+                pulls.append(statistics.median(each(lambda it: cache.pull("q"), 2000)))
+        caches["diskcache"].close()
+        for at, what in enumerate(("push", "pull")):
+            ours, theirs = (spread(times[name][at], 1e6, 1) + " us" for name in caches)
+            self.row(f"{what} of a queue of {count:,} values, median", "", ours, f"DiskCache {theirs}", None)
 
     def large(self):
         array = np.random.default_rng(7).random(self.mib << 17)
