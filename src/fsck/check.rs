@@ -18,6 +18,7 @@ use crate::recover::{Item, sort};
 use crate::run::Run;
 use crate::segment::segment_path;
 use crate::sync::epoch::pin;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Checks a store, and mends it where the options ask for that.
@@ -198,9 +199,27 @@ fn check_index(
         judged.kind == FindingKind::Header && findings.iter().any(|f| f.is_damage() && is_there(f))
     };
     judged.retain(|finding| !is_known(finding));
-    findings.append(&mut judged);
+    findings.append(&mut merged(judged));
     counters(site, run, seen, findings);
     Ok(())
+}
+
+/// Of a segment that is missing there is one finding, however many of its records are named.
+fn merged(mut judged: Vec<Finding>) -> Vec<Finding> {
+    let mut missing: BTreeMap<u32, (Finding, u64)> = BTreeMap::new();
+    judged.retain_mut(|finding| {
+        let number = finding.segment.filter(|_| finding.kind == FindingKind::Segment);
+        let Some(number) = number else { return true };
+        let (first, count) = missing.entry(number).or_insert_with(|| (finding.clone(), 0));
+        first.offset = first.offset.min(finding.offset);
+        *count += 1;
+        false
+    });
+    let told = |(finding, count): (Finding, u64)| {
+        finding.found(format!("none, and {count} keys are named in it"))
+    };
+    judged.extend(missing.into_values().map(told));
+    judged
 }
 
 /// Whoever opens the store next builds the run, and passes over what a power loss has left. Nothing tells
