@@ -8,7 +8,7 @@
 #![forbid(unsafe_code)]
 
 use super::lanes::take_all;
-use super::options::{CompactOptions, CompactReport};
+use super::options::{CompactOptions, CompactReport, MIN_GARBAGE_ALL};
 use super::pace::Pace;
 use crate::collect::{Census, Collected, Cycle};
 use crate::disk::Access;
@@ -39,21 +39,9 @@ impl Engine {
         }
         let collected = cycle.collect(options.dry_run, &pin())?;
         report.count(&collected);
-        let mut census = collected.census;
-        let would_free = self.round(options, &pace, &census, &mut report)?;
-        if !options.dry_run && report.complete && is_tombs_due(options, &census) {
-            report.dropped_tombstones = self.drop_tombstones(&pin())?;
-            // What has been copied of them is garbage now.
-            let mut dropped = report.dropped_tombstones;
-            for _ in 1..ROUNDS_MAX {
-                if !options.all || dropped == 0 || !report.complete || bug!("one-round") {
-                    break;
-                }
-                census = cycle.collect(false, &pin())?.census;
-                self.round(options, &pace, &census, &mut report)?;
-                dropped = self.drop_tombstones(&pin())?;
-                report.dropped_tombstones += dropped;
-            }
+        let would_free = self.round(options, &pace, &collected.census, &mut report)?;
+        if !options.dry_run && report.complete && is_tombs_due(options, &collected.census) {
+            self.drop_due(&cycle, options, &pace, &mut report)?;
         }
         report.bytes_after = match options.dry_run {
             true => report.bytes_before.saturating_sub(would_free),
@@ -62,6 +50,30 @@ impl Engine {
         report.held_back_bytes = self.held_back_bytes()?;
         report.time = pace.elapsed();
         Ok(report)
+    }
+
+    /// Drops tombstones. Of `all` nothing is left of them: what has been copied of them is garbage then, and
+    /// is gone through again.
+    fn drop_due(
+        &self,
+        cycle: &Cycle<'_>,
+        options: &CompactOptions,
+        pace: &Pace,
+        report: &mut CompactReport,
+    ) -> Result<()> {
+        // What was asked to be moved in any case has been.
+        let rest = options.clone().min_garbage(options.garbage_min().max(MIN_GARBAGE_ALL));
+        for round in 1.. {
+            let dropped = self.drop_tombstones(&pin())?;
+            report.dropped_tombstones += dropped;
+            let is_last = dropped == 0 || !options.all || !report.complete || round == ROUNDS_MAX;
+            if is_last || bug!("one-round") {
+                break;
+            }
+            let census = cycle.collect(false, &pin())?.census;
+            self.round(&rest, pace, &census, report)?;
+        }
+        Ok(())
     }
 
     /// Writes anew what is worth it, and unlinks; of a dry run, the bytes that would come back.

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// A segment is written anew when at least this share of it is garbage.
 const MIN_GARBAGE: f64 = 0.25;
 /// With [`CompactOptions::all`].
-const MIN_GARBAGE_ALL: f64 = 0.01;
+pub(super) const MIN_GARBAGE_ALL: f64 = 0.01;
 
 /// Told how far a compaction has come.
 type OnProgress = Arc<dyn Fn(&CompactProgress) + Send + Sync>;
