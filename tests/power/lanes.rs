@@ -4,12 +4,13 @@
 
 use crate::act::{Action, Actor, BY_SECOND_LANES};
 use crate::oracle::State;
-use crate::support::Dice;
+use crate::support::{Dice, number};
 use crate::world::{World, any_durability};
 use drystone::Durability::{self, Buffered};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Histories: in each the two lanes come in between each other in another way.
+/// Histories: DRYSTONE_LANES, or so many; in each the two lanes come in between each other in another way.
 const HISTORIES: u64 = 12;
 /// Ways in which the power may go, at each moment.
 const WAYS: u64 = 3;
@@ -62,7 +63,8 @@ fn lose_power(world: &World, at: usize, dice: &mut Dice) -> Result<(), String> {
 #[test]
 fn nothing_durable_is_lost_whenever_the_power_goes_in_two_lanes() {
     let (mut moments, mut dice) = (0, Dice::new(3));
-    for seed in 0..HISTORIES {
+    let histories = number("DRYSTONE_LANES").unwrap_or(HISTORIES);
+    for seed in 0..histories {
         let (world, actor) = littered(seed);
         let begin = world.disk.now();
         actor.act(&Action::CompactInLanes, actor.durability);
@@ -74,8 +76,8 @@ fn nothing_durable_is_lost_whenever_the_power_goes_in_two_lanes() {
         }
     }
     let by_second = BY_SECOND_LANES.load(Ordering::Relaxed);
-    assert!(by_second >= HISTORIES, "{by_second} segments by the second lane");
-    println!("figure: power, two lanes: {moments} moments of {HISTORIES} compactions");
+    assert!(by_second >= histories, "{by_second} segments by the second lane");
+    println!("figure: power, two lanes: {moments} moments of {histories} compactions");
 }
 
 /// Dies at its call of this number in the compaction; whether that came.
@@ -97,13 +99,48 @@ fn dies_at(seed: u64, call: u64, dice: &mut Dice) -> Result<bool, String> {
 #[test]
 fn a_process_that_dies_at_any_call_in_two_lanes_loses_nothing_durable() {
     let mut dice = Dice::new(4);
-    for seed in 0..3 {
+    for seed in 0..number("DRYSTONE_LANES").unwrap_or(3) {
         // Every few, another one in each history.
         for call in (1 + seed..).step_by(5) {
             match dies_at(seed, call, &mut dice) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => panic!("history {seed}, call {call}: {error}"),
+            }
+        }
+    }
+}
+
+/// Another process does something before this call in the compaction; whether that came.
+fn comes_between(seed: u64, call: u64, dice: &mut Dice) -> Result<bool, String> {
+    let (mut world, actor) = littered(seed);
+    let (other, begin) = (world.open(any_durability(dice)), world.disk.now());
+    let actions = [any_action(dice), any_action(dice), Action::Sync];
+    let durability = any_durability(dice);
+    let has_come = Arc::new(AtomicBool::new(false));
+    let coming = Arc::clone(&has_come);
+    actor.disk.before_call(call, move || {
+        coming.store(true, Ordering::Relaxed);
+        actions.iter().take(2 + call as usize % 2).for_each(|action| other.act(action, durability));
+    });
+    actor.act(&Action::CompactInLanes, actor.durability);
+    actor.disk.at_ease();
+    let end = world.disk.now();
+    for at in [end, begin + dice.below((end - begin) as u64) as usize] {
+        lose_power(&world, at, dice)?;
+    }
+    Ok(has_come.load(Ordering::Relaxed))
+}
+
+#[test]
+fn nothing_durable_is_lost_whatever_another_process_does_between_two_lanes() {
+    let mut dice = Dice::new(5);
+    for seed in 0..number("DRYSTONE_LANES").unwrap_or(4) {
+        for call in (1 + seed..).step_by(7) {
+            match comes_between(seed, call, &mut dice) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => panic!("history {seed}, before call {call}: {error}"),
             }
         }
     }
