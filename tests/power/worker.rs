@@ -44,7 +44,11 @@ impl Plan {
     }
 
     fn next(&mut self) -> (Action, Durability) {
-        (Action::any(&mut self.0, BLOBS), any_durability(&mut self.0))
+        let action = match Action::any(&mut self.0, BLOBS) {
+            Action::Compact(true) if self.0.below(2) == 0 => Action::CompactInLanes,
+            action => action,
+        };
+        (action, any_durability(&mut self.0))
     }
 }
 
@@ -67,7 +71,7 @@ fn worker_process() {
     let options = Store::options().create(true).segment_bytes(256 * KIB as u64);
     let options = options.boot_id(variable(BOOT)).durability(opened_with(seed));
     let path = PathBuf::from(variable(STORE));
-    let opened = options.threads(1).open(&path).map_err(|error| error.to_string());
+    let opened = options.threads(2).open(&path).map_err(|error| error.to_string());
     let looked = opened.and_then(|store| look(&store).map(|seen| (store, seen)));
     let store = match looked {
         Ok((store, seen)) => {
@@ -217,7 +221,7 @@ impl Begun {
         if matches!(action, Action::Sync) {
             return Self::Sync(oracle.begin_sync(op));
         }
-        if matches!(action, Action::Compact(_)) {
+        if matches!(action, Action::Compact(_) | Action::CompactInLanes) {
             oracle.begin_compaction(op);
         }
         let is_synced = durability == Durability::Synced;
