@@ -171,7 +171,10 @@ class Bench:
         theirs = _eight(_hammer_theirs, self.place / "hammered dc", seconds)
         ratio = ours[0] / max(theirs[0], 1)
         self.row("8 processes, 90 % gets: operations a second", "10 times DiskCache", f"{ours[0]:,.0f}", f"DiskCache {theirs[0]:,.0f}; ratio {ratio:.1f}", ratio >= 10)
-        self.row("their slowest set", "5 ms", f"{ours[1] * 1e3:.2f} ms (99.9 %: {ours[2] * 1e3:.2f} ms)", f"DiskCache {theirs[1] * 1e3:.0f} ms", ours[1] <= 5e-3)
+        # As many processes as want a core at once wait for one, whatever they do.
+        idle = _eight(_hammer_nothing, self.place / "hammered nothing", seconds)
+        peers = f"DiskCache {theirs[1] * 1e3:.0f} ms; a call that does nothing {idle[1] * 1e3:.2f} ms (99.9 %: {idle[2] * 1e3:.3f} ms)"
+        self.row("their slowest set", "5 ms", f"{ours[1] * 1e3:.2f} ms (99.9 %: {ours[2] * 1e3:.2f} ms)", peers, ours[1] <= 5e-3)
 
     def shared_memory(self):
         cache = self.cache("shared")
@@ -239,6 +242,19 @@ def _hammer_ours(directory, seed, seconds, queue):
 
 def _hammer_theirs(directory, seed, seconds, queue):
     _hammer(diskcache.Cache(str(directory), size_limit=1 << 40), seed, seconds, queue)
+
+
+class _Nothing(dict):
+    """Takes as long as a set of the cache, and does nothing meanwhile."""
+
+    def set(self, key, value):
+        end = time.perf_counter() + 5e-6
+        while time.perf_counter() < end:
+            pass
+
+
+def _hammer_nothing(directory, seed, seconds, queue):
+    _hammer(_Nothing(), seed, seconds, queue)
 
 
 def _eight(hammer, directory, seconds):
