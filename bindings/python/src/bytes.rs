@@ -16,15 +16,36 @@ pub struct Held {
 impl Held {
     /// Takes hold of the bytes of an object.
     pub fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let buffer = PyUntypedBuffer::get(object)?;
-        if !buffer.is_c_contiguous() {
+        let held = Self::scattered(object)?;
+        if !held.is_row() {
             return Err(invalid(
                 object.py(),
                 "the bytes do not stand in a row: pass a contiguous copy, or put_array",
             ));
         }
+        Ok(held)
+    }
+
+    /// Takes hold of the elements of an object, which need not stand in a row.
+    pub fn scattered(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let buffer = PyUntypedBuffer::get(object)?;
+        if buffer.suboffsets().is_some_and(|all| all.iter().any(|&it| it >= 0)) {
+            return Err(invalid(object.py(), "the rows are behind pointers: pass a copy"));
+        }
         let len = buffer.len_bytes();
         Ok(Self { buffer, len })
+    }
+
+    /// Whether the bytes stand in a row.
+    pub fn is_row(&self) -> bool {
+        self.buffer.is_c_contiguous()
+    }
+
+    /// Where its first element stands, and the shape, strides and item size by which others are found. All that these
+    /// lead to stays readable while this lives.
+    pub fn layout(&self) -> (*const u8, &[usize], &[isize], usize) {
+        let buffer = &self.buffer;
+        (buffer.buf_ptr().cast(), buffer.shape(), buffer.strides(), buffer.item_size())
     }
 
     /// Its bytes, which other threads of the program may be writing.

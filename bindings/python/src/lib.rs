@@ -10,6 +10,7 @@ mod hashing;
 mod refs;
 mod snapshot;
 mod store;
+mod strided;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};

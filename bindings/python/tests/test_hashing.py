@@ -4,6 +4,7 @@ import dataclasses
 import decimal
 import enum
 import functools
+import itertools
 import multiprocessing
 import sys
 import threading
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 import drystone
-from drystone.hashing import code_digest, digest
+from drystone._drystone import hash_buffer
+from drystone.hashing import _content, code_digest, digest
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.complex_numbers()
 KEYS = st.none() | st.integers() | st.text() | st.binary() | st.tuples(st.integers(), st.text())
@@ -94,6 +96,87 @@ def test_large_arrays_are_hashed_alike_by_blocks(shape):
         changed = array.copy()
         changed.reshape(-1)[at] += 1
         assert digest(changed) != expected and digest(np.asfortranarray(changed)) == digest(changed)
+
+
+KINDS = ["u1", "i2", "f4", "f8", "c16", "M8[ns]", "S3", "U3", [("a", "i4"), ("b", "f8")], [("a", "u1"), ("b", "u1", 4)]]
+
+
+def layouts(dtype, shape):
+    """Views that no two axes of lie alike, over memory whose bytes all differ from their neighbours'."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = (np.arange(8 * size + 8, dtype=np.uint32) * 2_654_435_761 >> 24).astype(np.uint8)
+    every = memory[: 8 * size].view(dtype)
+    odd = memory[1 : 1 + 8 * size].view(dtype)
+    count = int(np.prod(shape))
+    for order in itertools.permutations(range(len(shape))):
+        turned = [shape[at] for at in order]
+        back = np.argsort(order)
+        yield every[:count].reshape(turned).transpose(back)
+        yield odd[:count].reshape(turned).transpose(back)
+        yield every[: 2 * count].reshape(*turned[:-1], -1)[..., ::-2].transpose(back)
+        yield every[: 2 * count].reshape(2 * turned[0], *turned[1:])[::2].transpose(back)[..., ::-1]
+    yield np.broadcast_to(every[: shape[-1]], shape)
+    yield np.broadcast_to(every[: shape[0]].reshape(-1, *[1] * (len(shape) - 1)), shape)
+
+
+@pytest.mark.parametrize("dtype", KINDS, ids=str)
+@pytest.mark.parametrize("shape", [(7,), (1, 1), (3, 5), (65, 130), (17, 1, 4), (2, 33, 19), (5, 4, 3, 2), (300, 2, 257)])
+def test_elements_are_hashed_in_order_whatever_their_layout(dtype, shape):
+    for array in layouts(dtype, shape):
+        assert array.shape == shape and hash_elements(array) == hash_buffer(array.tobytes()), array.strides
+
+
+@pytest.mark.parametrize(
+    "dtype, shape",
+    [
+        # Each row of which is more than what is gathered at a time, and less.
+        ("f8", (9, 280_003)), ("u1", (70, 300_007)), ("f4", (17, 280_001)), ("c16", (5, 290_003)), ("u2", (2, 3_000_001)),
+        ("f8", (9, 300, 301)), ("f4", (1200, 2003)), ("c16", (3, 100_003, 2)), ("S3", (3, 1_500_001)), ("u1", (3001, 3001)),
+        ("f8", (2, 2, 400_001)), ("f8", (100_001, 3, 4)),
+    ],
+)  # fmt: skip
+def test_elements_of_large_arrays_are_hashed_in_order(dtype, shape):
+    for array in itertools.islice(layouts(dtype, shape), 8):
+        # By the definition: the chunks of 2 MiB, and their digests.
+        plain = array.tobytes()
+        chunks = [xxh3_128(plain[at : at + (2 << 20)]) for at in range(0, len(plain), 2 << 20)]
+        assert hash_elements(array) == (chunks[0] if len(chunks) == 1 else xxh3_128(b"".join(chunks))), array.strides
+
+
+def xxh3_128(data):
+    return pytest.importorskip("xxhash").xxh3_128_digest(data)[::-1]
+
+
+def hash_elements(array):
+    return _content(np, array)
+
+
+def test_digests_stay_what_they_were():
+    """Keys that are kept name results by them."""
+    numbers = np.arange(1 << 20, dtype="<u4").reshape(1 << 10, 1 << 10)
+    assert digest(numbers).hex() == "4d9cbfea15acbf4cf4d7a48a2b56c0e0"
+    assert digest(numbers.T).hex() == digest(np.ascontiguousarray(numbers.T)).hex() == "e14b45a571e0b838a860ddc963184fa7"
+    assert digest(np.asfortranarray(numbers)[::-1, ::2]).hex() == "d6ccbe8354703d5d60ebc7df2a300d4b"
+    assert digest(np.arange(12, dtype="<i8").view("<M8[s]").reshape(3, 4).T).hex() == "cafb4973aa1ee0c9bfb7064ca7df916d"
+    assert digest([{"a": (1, 2.5)}, {"b"}, b"c", None]).hex() == "6597b88bee2c8c395a4ca1ad823ec60e"
+
+
+def test_memory_that_others_write_is_hashed_without_harm():
+    array = np.zeros((2000, 1500)).T
+    stop = threading.Event()
+
+    def write():
+        while not stop.is_set():
+            array[:, ::7] += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert all(len(digest(array)) == 16 for _ in range(20))
+    finally:
+        stop.set()
+        writer.join()
+    assert digest(array) == digest(array.copy())
 
 
 def test_arrays_differ_by_dtype_shape_bits_class_and_attributes():

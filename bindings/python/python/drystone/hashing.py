@@ -30,8 +30,8 @@ from drystone._drystone import RawCache, Unhashable, UnsupportedType, hash_buffe
 _encode = RawCache._encode_key
 _PLAIN = {str, bytes, int, float, bool, type(None)}
 _DEPTH_MAX = 100
-#: Rows of an array that does not stand in a row are copied together up to so many bytes.
-_BLOCK_BYTES = 4 << 20
+#: The kinds of numbers whose arrays are buffers as they are.
+_BUFFERS = frozenset("?bBhHiIlLqQefdFD")
 #: The functions that are being told apart by the thread: one that closes over itself is met again.
 _OPEN = threading.local()
 
@@ -154,9 +154,10 @@ def _content(numpy, array):
         return hash_buffer(b"".join(_content(numpy, array[name]) for name in array.dtype.names))
     if array.dtype.kind in "fc" and array.dtype.itemsize > 8 and _counted_bytes(numpy, array.dtype) < 16:
         return _extended(numpy, array)
-    if array.flags.c_contiguous:
-        return hash_buffer(array.reshape(-1).view(numpy.uint8))
-    return _scattered(numpy, array)
+    if array.dtype.char not in _BUFFERS:
+        # Times and texts are no buffers; bytes of the same size are.
+        array = array.view(numpy.dtype((numpy.void, array.dtype.itemsize)))
+    return hash_buffer(array if array.ndim else array.reshape(1))
 
 
 def _has_padding(dtype):
@@ -186,24 +187,6 @@ def _extended(numpy, array):
     order = slice(0, 10) if array.dtype.newbyteorder("=") == array.dtype else slice(width - 10, width)
     plain = numpy.ascontiguousarray(array).reshape(-1).view(numpy.uint8).reshape(-1, width)
     return hash_buffer(numpy.ascontiguousarray(plain[:, order]).reshape(-1))
-
-
-def _scattered(numpy, array):
-    if array.nbytes <= 2 * _BLOCK_BYTES or array.shape[0] == 1:
-        return hash_buffer(numpy.ascontiguousarray(array).reshape(-1).view(numpy.uint8))
-    # Chunk by chunk, as a contiguous one is hashed: chunks of 2 MiB, and then their digests.
-    chunk = 2 << 20
-    digests, rest = [], numpy.empty(0, numpy.uint8)
-    rows = max(1, _BLOCK_BYTES // max(1, array.nbytes // array.shape[0]))
-    for start in range(0, array.shape[0], rows):
-        block = numpy.ascontiguousarray(array[start : start + rows]).reshape(-1).view(numpy.uint8)
-        block = numpy.concatenate([rest, block]) if len(rest) else block
-        whole = len(block) // chunk * chunk
-        digests += [hash_buffer(block[at : at + chunk]) for at in range(0, whole, chunk)]
-        rest = block[whole:]
-    if len(rest):
-        digests.append(hash_buffer(rest))
-    return digests[0] if len(digests) == 1 else hash_buffer(b"".join(digests))
 
 
 # Tables ------------------------------------------------------------------------------------------------------------
