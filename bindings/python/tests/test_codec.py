@@ -97,6 +97,113 @@ def test_values_come_back(value):
     assert same(there_and_back(value), value)
 
 
+# Containers that are held at several places -----------------------------------------------------------------------
+
+
+def chain(levels, of):
+    value = of(0)
+    for _ in range(levels):
+        value = of(value, value)
+    return value
+
+
+CHAINS = [
+    lambda *items: list(items),
+    lambda *items: items,
+    lambda *items: dict(enumerate(items)),
+    lambda *items: {"deep": [{"er": items}, items[0]]},
+]
+
+
+@pytest.mark.parametrize("of", CHAINS)
+def test_a_container_is_stored_once_wherever_it_is_held(of, cache):
+    head, parts = encode(chain(45, of))
+    assert len(head) + sum(map(len, parts)) < 2500
+    back = decode(head, list(parts))
+    cache["x"] = chain(45, of)
+    seen, open_ = set(), [back, cache["x"]]
+    while open_:
+        value = open_.pop()
+        if type(value) in (list, tuple, dict) and id(value) not in seen:
+            seen.add(id(value))
+            open_ += value.values() if type(value) is dict else value
+    assert 90 <= len(seen) <= 400
+    assert same(there_and_back(chain(6, of)), chain(6, of))
+
+
+@st.composite
+def graphs(draw):
+    """A container of some others, each of which may be held by several."""
+    nodes = [draw(HASHABLE), draw(LEAVES), [], ()]
+    for _ in range(draw(st.integers(1, 7))):
+        held = [draw(st.sampled_from(nodes)) for _ in range(draw(st.integers(0, 4)))]
+        kind = draw(st.sampled_from([list, tuple, "dict", "set", "key"]))
+        if kind == "dict":
+            nodes.append({draw(HASHABLE): it for it in held})
+        elif kind in ("set", "key"):
+            keys = {nodes[0], (nodes[0], (nodes[0],))}
+            nodes.append(keys if kind == "set" else dict.fromkeys(keys, held))
+        else:
+            nodes.append(kind(held))
+    return [*nodes[4:], *nodes[4:]]
+
+
+def twins(value):
+    """Which of the containers that are held as items and values are one object, as the numbers of the first ones."""
+    numbers, told = {}, []
+
+    def look(it):
+        if type(it) not in (list, tuple, dict, set, frozenset) or not it:
+            return
+        told.append(numbers.setdefault(id(it), len(numbers)))
+        if type(it) in (list, tuple):
+            list(map(look, it))
+        elif type(it) is dict:
+            list(map(look, it.values()))
+
+    look(value)
+    return told
+
+
+@given(graphs())
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+def test_what_is_one_object_comes_back_as_one(value):
+    back = there_and_back(value)
+    assert same(back, value) and twins(back) == twins(value)
+
+
+def test_what_would_be_written_out_too_often_is_refused(cache):
+    grown = frozenset()
+    for _ in range(60):
+        grown = frozenset([grown, frozenset([grown])])
+    for call in (lambda: encode(grown), lambda: encode({grown: 1}), lambda: cache.set(grown, 1), lambda: (1, grown) in cache):
+        with pytest.raises(drystone.UnsupportedType, match="again and again"):
+            call()
+    # As often as that, but each by itself.
+    assert there_and_back({(it, (1, 2)): (1, 2) for it in range(1000)})[999, (1, 2)] == (1, 2)
+
+
+def test_one_that_holds_itself_is_refused():
+    for itself in ([0, 0], {0: 0, 1: 0}):
+        itself[0] = itself[1] = itself
+        with pytest.raises(drystone.UnsupportedType, match="in themselves"):
+            encode(itself)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        b"\x03\x16\0", b"\x03\x0a\1\x16\0", b"\x03\x0b\2\x0b\0\x16\2", b"\x01\x0b\2\x0b\0\x16\1",
+        b"\x03\x0b\2\x0a\0\x0d\1\x16\1", b"\x03\x0b\2\x0a\0\x0c\1\x16\1\0", b"\x03\x0b\2\x0a\0\x14\5range\x16\1",
+        b"\x03\x0b\1\x16\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
+    ],
+)  # fmt: skip
+def test_numbers_of_containers_that_are_not_there_are_an_error(hostile):
+    with pytest.raises(drystone.BadValue):
+        decode(hostile, [])
+    assert decode(b"\x03\x0b\2\x0a\0\x16\1", []) == [(), ()]
+
+
 def test_times_in_zones_come_back():
     paris = zoneinfo.ZoneInfo("Europe/Paris")
     for fold in (0, 1):

@@ -1,5 +1,6 @@
 """Arguments by their content: equal ones are told to be equal, and others never."""
 
+import copy
 import dataclasses
 import decimal
 import enum
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 import drystone
+from drystone import hashing
 from drystone._drystone import hash_buffer
 from drystone.hashing import _content, code_digest, digest
 
@@ -399,6 +401,43 @@ def test_what_is_too_deep_or_holds_itself_is_refused():
     for value in (deep, itself):
         with pytest.raises(drystone.Unhashable, match="deep"):
             digest(value)
+
+
+@pytest.mark.parametrize("of", [lambda x, y: [x, y], lambda x, y: (x, y), lambda x, y: {1: x, 2: y}, lambda x, y: Point(x, y)])
+def test_containers_that_are_held_again_are_looked_at_once(of, monkeypatch):
+    def chain(levels, again=lambda it: it):
+        value = of(1, 2)
+        for _ in range(levels):
+            value = of(value, again(value))
+        return value
+
+    # The same, whether they are one object or equal ones.
+    assert digest(chain(13)) == digest(chain(13, copy.deepcopy)) != digest(chain(12))
+    calls = 0
+
+    def counted(value):
+        nonlocal calls
+        calls += 1
+        return encode(value)
+
+    encode = hashing._encode
+    monkeypatch.setattr(hashing, "_encode", counted)
+    digest(chain(15))
+    assert calls < 10_000
+    with pytest.raises(drystone.Unhashable, match="again and again"):
+        digest(chain(40))
+    assert calls < 20_000
+
+
+def test_tables_of_the_same_rows():
+    row = [1, (2, 3)]
+    assert digest([row] * 5000) == digest([[1, (2, 3)] for _ in range(5000)]) != digest([row] * 4999)
+
+    def closing(other):
+        rows = [other, row] * 1500
+        return [lambda: rows, lambda: (rows, other)]
+
+    assert digest(closing(1)) == digest(closing(1)) != digest(closing(2))
 
 
 def tables():

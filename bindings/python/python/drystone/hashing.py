@@ -30,15 +30,55 @@ from drystone._drystone import RawCache, Unhashable, UnsupportedType, hash_buffe
 _encode = RawCache._encode_key
 _PLAIN = {str, bytes, int, float, bool, type(None)}
 _DEPTH_MAX = 100
+#: What is hashed again is remembered from so many containers on: fewer take less time than remembering.
+_REMEMBER_FROM = 1000
+_REMEMBERED_MAX = 1 << 16
+#: Bytes of what stands for containers that were met before.
+_REPEATED_BYTES_MAX = 256 << 20
 #: The kinds of numbers whose arrays are buffers as they are.
 _BUFFERS = frozenset("?bBhHiIlLqQefdFD")
-#: The functions that are being told apart by the thread: one that closes over itself is met again.
+#: What the thread is at: the functions that are being told apart, of which one that closes over itself is met again, and
+#: the containers that the call has met.
 _OPEN = threading.local()
 
 
 def digest(value, *, typed=False):
     """The digest of a value: 16 bytes."""
     return hash_buffer(_encode(canonical(value, typed)))
+
+
+class _Met:
+    """The containers that a call has met. What they hold stands for them each time, so that it is the same whether they are
+    one object or equal ones; it is made once, and how much of it there would be is bounded."""
+
+    def __init__(self):
+        self.count = self.repeated = 0
+        # By object, which is kept so that its id stays its own.
+        self.known = {}
+
+    def canonical(self, value, kind, typed, depth):
+        self.count += 1
+        if self.count < _REMEMBER_FROM:
+            return _container(value, kind, typed, depth)
+        # What stands for a function depends on those that are being looked at.
+        which = (id(value), typed, *map(id, _OPEN.__dict__.get("stack", ())))
+        known = self.known.get(which)
+        if known is None:
+            said = _container(value, kind, typed, depth)
+            if len(self.known) >= _REMEMBERED_MAX:
+                self.known.clear()
+            self.known[which] = [value, said, None]
+            return said
+        _, said, size = known
+        if size is None:
+            size = known[2] = len(_encode(said))
+        self.repeated += size
+        if self.repeated > _REPEATED_BYTES_MAX:
+            raise Unhashable(
+                f"an argument holds the same containers again and again, more than {_REPEATED_BYTES_MAX >> 20} MiB of them: "
+                "pass each once, and refer to it by its name, or leave the argument out with ignore="
+            )
+        return said
 
 
 def canonical(value, typed=False, depth=0):
@@ -52,7 +92,17 @@ def canonical(value, typed=False, depth=0):
         return value
     if depth >= _DEPTH_MAX:
         raise Unhashable(f"an argument holds containers more than {_DEPTH_MAX} deep, or itself")
-    depth += 1
+    met = getattr(_OPEN, "met", None)
+    if met is not None:
+        return met.canonical(value, kind, typed, depth + 1)
+    _OPEN.met = met = _Met()
+    try:
+        return met.canonical(value, kind, typed, depth + 1)
+    finally:
+        _OPEN.met = None
+
+
+def _container(value, kind, typed, depth):
     if kind is tuple or kind is list:
         # Encoded at once, so that the depth of what stands for it is bounded, whatever it holds.
         return (kind.__name__, _said([canonical(item, typed, depth) for item in value]))

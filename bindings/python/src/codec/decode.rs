@@ -27,6 +27,10 @@ struct Decoder<'a, 'py> {
     parts: &'a [PartView],
     depth: usize,
     pickle: bool,
+    /// The containers by number, `None` while they are incomplete, where the value says that some are met again.
+    met: Option<Vec<Option<Bound<'py, PyAny>>>>,
+    /// Depth of sets, keys and named values, in which none is.
+    closed: usize,
 }
 
 fn bad(py: Python<'_>, what: &str) -> PyErr {
@@ -48,10 +52,12 @@ pub fn decode<'py>(
         ([OUTSIDE], [structure, parts @ ..]) => (&structure[..], parts),
         _ => (head, parts),
     };
-    let Some((&VERSION, bytes)) = bytes.split_first() else {
-        return Err(bad(py, "another version of the codec wrote it, or something else"));
+    let (met, bytes) = match bytes {
+        [VERSION, bytes @ ..] => (None, bytes),
+        [SHARED, bytes @ ..] => (Some(Vec::new()), bytes),
+        _ => return Err(bad(py, "another version of the codec wrote it, or something else")),
     };
-    let mut decoder = Decoder { py, bytes, parts, depth: 0, pickle };
+    let mut decoder = Decoder { py, bytes, parts, depth: 0, pickle, met, closed: 0 };
     let value = decoder.value()?;
     if decoder.bytes.is_empty() { Ok(value) } else { Err(bad(py, "bytes are left over")) }
 }
@@ -146,8 +152,22 @@ impl<'a, 'py> Decoder<'a, 'py> {
                 let bytes = PyBytes::new(py, self.run()?);
                 array(bytes.as_any())?
             }
+            SAME => {
+                let at = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
+                let met = self.met.as_ref().filter(|_| self.closed == 0);
+                let known = met.and_then(|met| met.get(at)?.clone());
+                known.ok_or_else(|| bad(py, "there is no container of that number"))?
+            }
             tag => self.nested(tag)?,
         })
+    }
+
+    /// What cannot be the same as something else.
+    fn closed(&mut self) -> PyResult<Bound<'py, PyAny>> {
+        self.closed += 1;
+        let value = self.value()?;
+        self.closed -= 1;
+        Ok(value)
     }
 
     fn double(&mut self) -> PyResult<f64> {
@@ -161,21 +181,36 @@ impl<'a, 'py> Decoder<'a, 'py> {
         if self.depth > DEPTH_MAX + 10 {
             return Err(bad(py, "containers are too deep"));
         }
-        let value = match tag {
-            TUPLE => PyTuple::new(py, self.items()?)?.into_any(),
-            LIST => PyList::new(py, self.items()?)?.into_any(),
+        let is_numbered = self.closed == 0 && (TUPLE..=FROZENSET).contains(&tag);
+        let number = self.met.as_mut().filter(|_| is_numbered).map(|met| {
+            met.push(None);
+            met.len() - 1
+        });
+        let value = self.content(tag)?;
+        if let (Some(met), Some(number)) = (&mut self.met, number) {
+            met[number] = Some(value.clone());
+        }
+        self.depth -= 1;
+        Ok(value)
+    }
+
+    fn content(&mut self, tag: u8) -> PyResult<Bound<'py, PyAny>> {
+        let py = self.py;
+        Ok(match tag {
+            TUPLE => PyTuple::new(py, self.items(Self::value)?)?.into_any(),
+            LIST => PyList::new(py, self.items(Self::value)?)?.into_any(),
             SET => {
-                let items = self.items()?;
+                let items = self.items(Self::closed)?;
                 PySet::new(py, items).map_err(|_| unhashable(py))?.into_any()
             }
             FROZENSET => {
-                let items = self.items()?;
+                let items = self.items(Self::closed)?;
                 PyFrozenSet::new(py, items).map_err(|_| unhashable(py))?.into_any()
             }
             DICT => {
                 let dict = PyDict::new(py);
                 for _ in 0..self.count()? {
-                    let key = self.value()?;
+                    let key = self.closed()?;
                     let value = self.value()?;
                     dict.set_item(key, value).map_err(|_| unhashable(py))?;
                 }
@@ -184,20 +219,21 @@ impl<'a, 'py> Decoder<'a, 'py> {
             OTHER => {
                 let bytes = self.run()?;
                 let name = self.text(bytes)?;
-                let value = self.value()?;
+                let value = self.closed()?;
                 static PUT_TOGETHER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
                 let put_together = PUT_TOGETHER.import(py, "drystone._types", "put_together")?;
                 put_together.call1((name, value, self.pickle))?
             }
             _ => return Err(bad(py, "an unknown type")),
-        };
-        self.depth -= 1;
-        Ok(value)
+        })
     }
 
-    fn items(&mut self) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    fn items(
+        &mut self,
+        item: impl Fn(&mut Self) -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let count = self.count()?;
-        (0..count).map(|_| self.value()).collect()
+        (0..count).map(|_| item(self)).collect()
     }
 }
 

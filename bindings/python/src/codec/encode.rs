@@ -10,6 +10,7 @@ use pyo3::types::{
     PyBool, PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet,
     PyString, PyTuple,
 };
+use std::collections::HashMap;
 
 /// A part, and whatever keeps its memory.
 pub enum HeldPart {
@@ -44,6 +45,18 @@ struct Encoder<'py> {
     depth: usize,
     pickle: bool,
     is_key: bool,
+    /// Containers that have begun, but for those that are closed in.
+    count: u64,
+    /// Containers that are complete and that others hold, too, by address; each with its number, and held so that the
+    /// address stays its own.
+    met: HashMap<usize, (Bound<'py, PyAny>, Option<u64>)>,
+    /// Depth of sets, keys and named values, in which all is written out: what is hashed, or put together by others,
+    /// takes the time of what it is written out.
+    closed: usize,
+    /// Containers that were met before and written out; each counts twice for each other that it is in, up to 128 times.
+    repeats: usize,
+    /// How many of these this place is in.
+    within: usize,
 }
 
 /// Encodes a value.
@@ -82,11 +95,41 @@ pub fn queue_key(prefix: Option<&str>, number: u64) -> Vec<u8> {
     key
 }
 
+/// What is known of a container.
+#[derive(PartialEq)]
+enum Again {
+    No,
+    Named,
+    WrittenOut,
+}
+
+fn is_container(value: &Bound<'_, PyAny>) -> bool {
+    value.is_exact_instance_of::<PyTuple>()
+        || value.is_exact_instance_of::<PyList>()
+        || value.is_exact_instance_of::<PyDict>()
+        || value.is_exact_instance_of::<PySet>()
+        || value.is_exact_instance_of::<PyFrozenSet>()
+}
+
 impl<'py> Encoder<'py> {
     fn new(py: Python<'py>, pickle: bool, is_key: bool) -> Self {
         let mut bytes = Vec::with_capacity(128);
         bytes.push(VERSION);
-        Self { py, bytes, parts: Vec::new(), depth: 0, pickle, is_key }
+        let (parts, met) = (Vec::new(), HashMap::new());
+        let closed = usize::from(is_key);
+        Self {
+            py,
+            bytes,
+            parts,
+            depth: 0,
+            pickle,
+            is_key,
+            count: 0,
+            met,
+            closed,
+            repeats: 0,
+            within: 0,
+        }
     }
 
     fn value(&mut self, value: &Bound<'py, PyAny>) -> PyResult<()> {
@@ -125,6 +168,57 @@ impl<'py> Encoder<'py> {
                 format!("containers in containers, more than {DEPTH_MAX} deep, or in themselves");
             return Err(own(self.py, "UnsupportedType", message));
         }
+        let number = (self.closed == 0).then_some(self.count);
+        let is_shared = self.is_shared(value)?;
+        let again = if is_shared { self.again(value, number)? } else { Again::No };
+        if again == Again::Named {
+            self.depth -= 1;
+            return Ok(());
+        }
+        let repeated = usize::from(again == Again::WrittenOut);
+        self.within += repeated;
+        self.content(value)?;
+        self.within -= repeated;
+        if is_shared {
+            let known = self.met.entry(value.as_ptr() as usize);
+            let known = known.or_insert_with(|| (value.clone(), None));
+            known.1 = known.1.or(number);
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+
+    /// Whether this is a container of something that others hold, too.
+    fn is_shared(&self, value: &Bound<'py, PyAny>) -> PyResult<bool> {
+        // SAFETY: the object is alive, and the interpreter is held, under which its count is read.
+        let holders = unsafe { pyo3::ffi::Py_REFCNT(value.as_ptr()) };
+        // Whoever holds it, and this call.
+        Ok(holders > 2 && is_container(value) && value.len()? > 0)
+    }
+
+    /// Whether the same container was met before; where its number says all, that is written.
+    fn again(&mut self, value: &Bound<'py, PyAny>, number: Option<u64>) -> PyResult<Again> {
+        let Some((_, known)) = self.met.get(&(value.as_ptr() as usize)) else {
+            return Ok(Again::No);
+        };
+        if let (Some(known), Some(_)) = (*known, number) {
+            self.bytes[0] = SHARED;
+            return self.word(SAME, known).map(|()| Again::Named);
+        }
+        // In one another they soon are more than anybody means.
+        self.repeats += 1 << self.within.min(7);
+        if self.repeats > REPEATS_MAX {
+            let message = "a key, a set or a table holds the same containers again and again, and would be \
+                written out each time: name each once, and refer to it by its name";
+            return Err(own(self.py, "UnsupportedType", message));
+        }
+        Ok(Again::WrittenOut)
+    }
+
+    fn content(&mut self, value: &Bound<'py, PyAny>) -> PyResult<()> {
+        if self.closed == 0 && is_container(value) {
+            self.count += 1;
+        }
         if let Ok(tuple) = value.cast_exact::<PyTuple>() {
             self.word(TUPLE, tuple.len() as u64)?;
             tuple.iter().try_for_each(|item| self.value(&item))?;
@@ -140,7 +234,7 @@ impl<'py> Encoder<'py> {
         } else if let Ok(dict) = value.cast_exact::<PyDict>() {
             self.word(DICT, dict.len() as u64)?;
             for (key, item) in dict.iter() {
-                self.value(&key)?;
+                self.closed(&key)?;
                 self.value(&item)?;
             }
         } else if let Ok(set) = value.cast_exact::<PySet>() {
@@ -154,7 +248,14 @@ impl<'py> Encoder<'py> {
         } else {
             self.other(value)?;
         }
-        self.depth -= 1;
+        Ok(())
+    }
+
+    /// What is written out in full.
+    fn closed(&mut self, value: &Bound<'py, PyAny>) -> PyResult<()> {
+        self.closed += 1;
+        self.value(value)?;
+        self.closed -= 1;
         Ok(())
     }
 
@@ -169,7 +270,7 @@ impl<'py> Encoder<'py> {
         let start = self.bytes.len();
         let mut encoded = Vec::with_capacity(len);
         for item in items {
-            self.value(&item)?;
+            self.closed(&item)?;
             encoded.push(self.bytes.split_off(start));
         }
         encoded.sort_unstable();
@@ -266,7 +367,7 @@ impl<'py> Encoder<'py> {
     fn named(&mut self, name: &str, value: &Bound<'py, PyAny>) -> PyResult<()> {
         self.word(OTHER, name.len() as u64)?;
         self.bytes.extend_from_slice(name.as_bytes());
-        self.value(value)
+        self.closed(value)
     }
 
     /// What `drystone._types.take_apart` makes of it: an array (header, buffer), a buffer, another value,

@@ -4,6 +4,8 @@
 pub const VERSION: u8 = 1;
 /// The first byte of a head whose structure is the first part.
 pub const OUTSIDE: u8 = 2;
+/// In place of `VERSION`: containers are numbered, and stand for what is the same object again.
+pub const SHARED: u8 = 3;
 
 pub const NONE: u8 = 0;
 pub const FALSE: u8 = 1;
@@ -33,7 +35,11 @@ pub const ARRAY: u8 = 19;
 pub const OTHER: u8 = 20;
 /// The number of a part, as a buffer.
 pub const BUFFER_PART: u8 = 21;
+/// The number of a container, of which this is the same object.
+pub const SAME: u8 = 22;
 
+/// Where containers are written out each time, so often that is done for those that were met before.
+pub const REPEATS_MAX: usize = 1 << 23;
 /// Containers in containers.
 pub const DEPTH_MAX: usize = 200;
 /// From here on bytes are a part of their own.
