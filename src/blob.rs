@@ -7,6 +7,7 @@ use crate::disk::Map;
 use crate::engine::{Engine, Found};
 use crate::format::record::{Header, State};
 use crate::format::word::Word;
+use crate::hash::digest;
 use crate::id::BlobId;
 use crate::segment::Mapped;
 use crate::sync::epoch::{Guard, Pinned};
@@ -133,6 +134,20 @@ impl Blob {
     /// The blob's id.
     pub fn id(&self) -> BlobId {
         self.id
+    }
+
+    /// Whether the bytes are what the id says, all of which are hashed. A view may show damage of the disk that came
+    /// after they were put.
+    ///
+    /// ```
+    /// # let directory = tempfile::tempdir()?;
+    /// # let store = drystone::Store::create(directory.path())?;
+    /// let id = store.put(b"basalt")?;
+    /// assert!(store.get(&id)?.is_some_and(|blob| blob.is_intact()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_intact(&self) -> bool {
+        digest(self.id.algorithm(), self)[..] == self.id.padded()[..]
     }
 
     /// The bytes.

@@ -137,9 +137,17 @@ pub fn own(py: Python<'_>, name: &str, message: impl Into<String>) -> PyErr {
 
 /// An argument that cannot be.
 pub fn invalid(py: Python<'_>, message: &str) -> PyErr {
+    of_store(py, ErrorKind::InvalidInput, message)
+}
+
+/// Bytes that are not what was put.
+pub fn damaged(py: Python<'_>, message: &str) -> PyErr {
+    of_store(py, ErrorKind::Damaged, message)
+}
+
+fn of_store(py: Python<'_>, kind: ErrorKind, message: &str) -> PyErr {
     let types = TYPES.get(py).into_iter().flatten();
-    let mut found = types.filter(|(kind, _)| *kind == ErrorKind::InvalidInput);
-    match found.next() {
+    match types.into_iter().find(|(it, _)| *it == kind) {
         Some((_, made)) => PyErr::from_type(made.bind(py).clone(), message.to_owned()),
         None => Error::new_err(message.to_owned()),
     }

@@ -15,7 +15,7 @@ import uuid
 import zoneinfo
 
 from drystone import _drystone
-from drystone._drystone import BadValue, UnsupportedType
+from drystone._drystone import BadValue, Damaged, UnsupportedType
 
 # Headers of arrays that were met, by their bytes, and the other way round: few kinds of arrays are many arrays.
 _headers_read = {}
@@ -417,9 +417,12 @@ def _ipc(table):
 
 
 def _table(buffer):
-    """Small ones are looked at to the end; of large ones, which are read in place, the bounds are."""
+    """Small ones are looked at to the end. Large ones, which are read in place, are hashed when they are first read in a process:
+    that finds any damage, and is one pass over the bytes, where looking at texts takes several."""
     import pyarrow
 
+    if isinstance(buffer, _drystone.Blob):
+        buffer._verify()
     with pyarrow.ipc.open_stream(pyarrow.py_buffer(buffer)) as reader:
         table = reader.read_all()
     table.validate(full=len(memoryview(buffer)) < _PART_BYTES_MIN)
@@ -478,7 +481,7 @@ def put_together(name, said, pickle):
 
             frame = polars.from_arrow(_table(said))
             return frame if name == "polars frame" else frame.to_series()
-    except (UnsupportedType, BadValue, ImportError):
+    except (UnsupportedType, BadValue, Damaged, ImportError):
         raise
     except Exception as error:
         raise BadValue(f"a stored value cannot be decoded: {name}: {error}") from error
