@@ -236,6 +236,24 @@ def test_it_is_pickled_by_its_path_and_checks_itself(cache):
     assert hits >= 1 and misses >= 1 and cache.stats() == (0, 0)
 
 
+def test_a_relative_directory_of_the_environment_is_found_from_elsewhere(directory, monkeypatch):
+    monkeypatch.chdir(directory)
+    monkeypatch.setenv("DRYSTONE_STORE", "here")
+    cache = Cache(maintenance=None)
+    cache["x"] = 1
+    kept = cache.memoize()(abs_).shelve(-2)
+    (directory / "elsewhere").mkdir()
+    monkeypatch.chdir(directory / "elsewhere")
+    monkeypatch.delenv("DRYSTONE_STORE")
+    assert os.path.isabs(cache.directory) and pickle.loads(pickle.dumps(cache))["x"] == 1
+    assert pickle.loads(pickle.dumps(kept)).get() == 2
+    assert not list((directory / "elsewhere").iterdir())
+
+
+def abs_(x):
+    return abs(x)
+
+
 def test_a_relative_directory_is_found_from_elsewhere(directory, monkeypatch):
     monkeypatch.chdir(directory)
     cache = Cache("here", maintenance=None)

@@ -75,7 +75,9 @@ class Cache(_drystone.RawCache):
         for setting in unknown:
             if setting not in _IGNORED:
                 raise _drystone.InvalidInput(f"there is no setting {setting!r}; expected one of {sorted(_SETTINGS)}")
-        directory = default_directory("cache") if directory is None else pathlib.Path(directory).expanduser().absolute()
+        directory = default_directory("cache") if directory is None else directory
+        # Absolute, also where the environment says it, so that a cache that is pickled is found from another working directory.
+        directory = pathlib.Path(directory).expanduser().absolute()
         self = super().__new__(
             cls,
             os.fspath(directory),
