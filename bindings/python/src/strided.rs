@@ -13,7 +13,9 @@ use std::marker::PhantomData;
 
 /// Bytes of a box that is read in order: they stay in a core's cache between copying and hashing.
 const BOX: usize = 512 << 10;
-/// A box may be so large where it is one piece then, and is read in longer runs.
+/// A box may be so large where it is read in longer runs then,
+const BOX_LONG: usize = 4 << 20;
+/// and so large where it is one piece only then, of runs of a line.
 const BOX_MAX: usize = 16 << 20;
 /// Bytes that are read at a place, if the elements and the boxes allow it; never less than a line where they do.
 const RUN: usize = 256;
@@ -100,7 +102,7 @@ impl<'a> Strided<'a> {
         let (rows, bytes) = if fast == last {
             (None, BOX)
         } else if few * to <= BOX_MAX {
-            (None, (many * to).clamp(BOX, BOX_MAX))
+            (None, (many * to).clamp(BOX, BOX_LONG).max(few * to))
         } else {
             (Some(fast).filter(|_| many > 1), BOX / many.min(ROWS_MAX))
         };
