@@ -60,7 +60,9 @@ fn main() -> Result<()> {
         sections.push(measure(&arguments, Place::new(dir)?)?);
     }
     if let Some(path) = &arguments.write {
-        std::fs::write(path, report::document(&machine::describe()?, &sections))
+        let page = report::document(&machine::describe()?, &sections);
+        let before = std::fs::read_to_string(path).unwrap_or_default();
+        std::fs::write(path, page + report::kept(&before))
             .with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())

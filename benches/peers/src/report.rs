@@ -127,6 +127,11 @@ const ABOUT: &str = "Written by `cargo xtask bench`. Sides that are compared are
     one run; a figure is `median [least .. greatest]` of the rounds, a ratio that of the ratios round by \
     round. Other engines and system calls work on the same file system.";
 
+/// What stands on the page beside the figures of this program: those of the Python package.
+pub fn kept(page: &str) -> &str {
+    page.find("\n## Python\n").map_or("", |at| &page[at..])
+}
+
 /// The whole report.
 pub fn document(machine: &str, sections: &[Section]) -> String {
     let mut text = format!("# Figures\n\n{ABOUT}\n\n{machine}\n");
