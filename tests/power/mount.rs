@@ -58,7 +58,13 @@ impl Disk {
         std::fs::create_dir(dir.path().join("mount")).map_err(|error| error.to_string())?;
         let device = run("losetup", &["-f", "--show", path])?;
         let mut disk = Self { dir, kind, device, is_mounted: false };
-        disk.mount("").map_err(|errno| format!("mount {kind}: {errno}"))?;
+        let mount =
+            |disk: &mut Self| disk.mount("").map_err(|errno| format!("mount {kind}: {errno}"));
+        mount(&mut disk)?;
+        // Of some kinds no power can be cut, or not by every kernel.
+        disk.cut()?;
+        disk.unmount();
+        mount(&mut disk)?;
         Ok(disk)
     }
 
