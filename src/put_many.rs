@@ -18,6 +18,8 @@ use std::collections::HashSet;
 
 /// Bytes appended by one write.
 const GROUP_BYTES_MAX: u64 = MIB;
+/// Times that values are appended together, before those that are left are put in one by one.
+const GROUP_ATTEMPTS: u32 = 3;
 /// Values whose buckets are prefetched ahead.
 const PREFETCH: usize = 8;
 
@@ -33,35 +35,54 @@ impl Engine {
         let hash = self.superblock.hash;
         let ids: Vec<BlobId> =
             values.iter().map(|bytes| BlobId::from_padded(hash, digest(hash, bytes))).collect();
-        let mut rest = Vec::new();
-        let mut group = Group::default();
+        let (mut singly, mut together) = (Vec::new(), Vec::new());
         let mut seen = HashSet::new();
         for (index, bytes) in values.iter().enumerate() {
-            if let Some(ahead) = ids.get(index + PREFETCH) {
-                self.index(guard).prefetch(ahead.key());
-            }
             let is_new = seen.insert(ids[index]) && bytes.len() as u64 <= SMALL_BYTES_MAX;
-            if !is_new || self.holds(&ids[index], guard)? {
-                rest.push(index);
-                continue;
-            }
-            if group.bytes + bytes.len() as u64 > GROUP_BYTES_MAX {
-                rest.extend(self.put_group(
-                    guard,
-                    std::mem::take(&mut group),
-                    &ids,
-                    values,
-                    durability,
-                )?);
-            }
-            group.bytes += bound([24, bytes.len() as u64].into_iter());
-            group.indices.push(index);
+            if is_new { together.push(index) } else { singly.push(index) }
         }
-        rest.extend(self.put_group(guard, group, &ids, values, durability)?);
-        for index in rest {
+        for _ in 0..if bug!("lost-put-singly") { 1 } else { GROUP_ATTEMPTS } {
+            let mut absent = Vec::with_capacity(together.len());
+            for (at, &index) in together.iter().enumerate() {
+                if let Some(&ahead) = together.get(at + PREFETCH) {
+                    self.index(guard).prefetch(ids[ahead].key());
+                }
+                let is_held = self.holds(&ids[index], guard)?;
+                if is_held { singly.push(index) } else { absent.push(index) }
+            }
+            together = self.put_groups(guard, absent, &ids, values, durability)?;
+            if together.is_empty() {
+                break;
+            }
+        }
+        for index in singly.into_iter().chain(together) {
             self.put(guard, Body::Fixed(values[index]), &Naming::Pin, durability)?;
         }
         Ok(ids)
+    }
+
+    /// Appends new values in groups; the indices of those that somebody else interfered with, if only by
+    /// letting the index grow.
+    fn put_groups(
+        &self,
+        guard: &Guard,
+        indices: Vec<usize>,
+        ids: &[BlobId],
+        values: &[&[u8]],
+        durability: Durability,
+    ) -> Result<Vec<usize>> {
+        let (mut group, mut lost) = (Group::default(), Vec::new());
+        for index in indices {
+            let len = values[index].len() as u64;
+            if group.bytes + len > GROUP_BYTES_MAX {
+                let full = std::mem::take(&mut group);
+                lost.extend(self.put_group(guard, full, ids, values, durability)?);
+            }
+            group.bytes += bound([24, len].into_iter());
+            group.indices.push(index);
+        }
+        lost.extend(self.put_group(guard, group, ids, values, durability)?);
+        Ok(lost)
     }
 
     /// Appends a group of new values; the indices of those that somebody else interfered with.

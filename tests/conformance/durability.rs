@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::support::{MIB, Scratch, bytes, each_hash, read};
+use drystone::disk::{Call, FaultDisk, OpenOptions, RealDisk};
 use drystone::{Durability, PutOptions, SetOptions, Store, Value};
 
 fn synced(scratch: &Scratch) -> Store {
@@ -124,4 +125,25 @@ fn sync_may_be_called_at_any_time() {
         store.sync().unwrap();
         assert_eq!(store.stats().unwrap().blobs, 92);
     });
+}
+
+#[test]
+fn many_are_synced_together_also_while_the_index_grows() {
+    let scratch = Scratch::in_memory();
+    std::fs::create_dir(scratch.path()).unwrap();
+    let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o700);
+    std::fs::set_permissions(scratch.path(), mode).unwrap();
+    let how = OpenOptions { writable: true, ..OpenOptions::default() };
+    let disk = FaultDisk::new(RealDisk::open(&scratch.path(), &how).unwrap());
+    let options = Store::options().create(true).durability(Durability::Synced);
+    let store = scratch.open(options.disk(disk.clone()));
+    let values: Vec<Vec<u8>> = (0..20_000).map(|seed| bytes(20, seed)).collect();
+    disk.take_calls();
+    let ids = store.put_many(&values).unwrap();
+    let synced = disk.calls(Some(Call::Sync));
+    assert!(store.stats().unwrap().index_generation > 3, "it has grown");
+    assert!(synced < 60, "{synced} syncs");
+    for (id, value) in ids.iter().zip(&values) {
+        assert!(*store.get(id).unwrap().unwrap() == value[..]);
+    }
 }
