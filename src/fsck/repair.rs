@@ -224,27 +224,13 @@ fn put_run_back(site: &Site<'_>, aside: Option<&str>) {
 fn take_out_all(site: &Site<'_>, damaged: &BTreeSet<u32>, done: &mut FsckRepair) -> Result<()> {
     for &number in damaged {
         let path = segment_path(number);
-        if let Some(home) = home_of(site, number)? {
+        if let Some(home) = site.home_of(number)? {
             site.disk().rename(&path, &home)?;
         } else {
             done.quarantined.push(take_out(&**site.disk(), &path)?);
         }
     }
     settle(&**site.disk())
-}
-
-/// Where a segment of this store belongs that goes by the name of another; `None` if that is taken.
-fn home_of(site: &Site<'_>, number: u32) -> Result<Option<String>> {
-    let file = match site.files.open(number, Access::Read) {
-        Ok(Some(file)) => file,
-        Err(error) if !error.is_damage() => return Err(error),
-        _ => return Ok(None),
-    };
-    let Some(own) = site.files.own_number(&*file)?.filter(|&own| own != number) else {
-        return Ok(None);
-    };
-    let is_free = matches!(site.files.open(own, Access::Read), Ok(None));
-    Ok(is_free.then(|| segment_path(own)))
 }
 
 fn rebuild(site: &Site<'_>, limit: u64) -> Result<()> {

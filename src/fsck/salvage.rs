@@ -85,12 +85,17 @@ impl<'a> Salvage<'a> {
 
     fn plan_one(&mut self, number: u32, is_elsewhere: &dyn Fn(&Item) -> bool) -> Result<()> {
         let mut plan = Plan { number, saved: Vec::new() };
-        if let Some(map) = open(self.site, number)? {
+        if self.site.home_of(number)?.is_some() {
+            // It only gets its name back.
+            self.plans.push(plan);
+            return Ok(());
+        }
+        if let Some((map, written_as)) = open(self.site, number)? {
             let files = &self.site.files;
-            let scan = Scan::new(&map, files.place(number), files.digest_bytes(), 0);
+            let scan = Scan::new(&map, files.place(written_as), files.digest_bytes(), 0);
             for record in scan.filter(|record| record.header.kind.is_keyed()) {
                 if record.header.state == State::Published {
-                    self.plan_record(&map, record, &mut plan, is_elsewhere);
+                    self.plan_record(&map, written_as, record, &mut plan, is_elsewhere);
                 }
             }
         }
@@ -101,12 +106,13 @@ impl<'a> Salvage<'a> {
     fn plan_record(
         &mut self,
         map: &Map,
+        written_as: u32,
         record: Scanned,
         plan: &mut Plan,
         is_elsewhere: &dyn Fn(&Item) -> bool,
     ) {
         let (files, header) = (&self.site.files, &record.header);
-        let location = Location::new(plan.number, record.offset);
+        let location = Location::new(written_as, record.offset);
         let (Some(location), Some(body)) = (location, published_body(map, record.offset, header))
         else {
             return;
@@ -165,10 +171,14 @@ impl<'a> Salvage<'a> {
     }
 }
 
-/// A damaged segment, mapped; `None` if it is no file.
-fn open(site: &Site<'_>, number: u32) -> Result<Option<Map>> {
+/// A damaged segment, mapped, and the number as which it was written: another one's file may stand in its
+/// place, and its own be taken. `None` if it is no file.
+fn open(site: &Site<'_>, number: u32) -> Result<Option<(Map, u32)>> {
     match site.files.open(number, Access::Read) {
-        Ok(Some(file)) => map_all(&*file).map(Some),
+        Ok(Some(file)) => {
+            let own = site.files.own_number(&*file)?.filter(|_| !bug!("displaced-unread"));
+            Ok(Some((map_all(&*file)?, own.unwrap_or(number))))
+        }
         Ok(None) => Ok(None),
         Err(error) if error.is_damage() => Ok(None),
         Err(error) => Err(error),
@@ -187,7 +197,7 @@ impl Copying<'_> {
     fn copy_all(&mut self, plan: &Plan) -> Result<()> {
         // One at least: no segment to come must have the number of one that was taken out.
         self.target_for(0)?;
-        let Some(map) = open(self.site, plan.number)? else { return Ok(()) };
+        let Some((map, _)) = open(self.site, plan.number)? else { return Ok(()) };
         plan.saved.iter().try_for_each(|saved| self.copy(&map, saved))
     }
 

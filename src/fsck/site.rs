@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::superblock::{COPY_BYTES, FILE_BYTES, Superblock};
 use crate::index::Index;
 use crate::run::{Run, tag};
-use crate::segment::Files;
+use crate::segment::{Files, segment_path};
 use crate::sync::epoch::pin;
 use rayon::ThreadPool;
 use std::path::Path;
@@ -163,6 +163,20 @@ impl<'a> Site<'a> {
             }
             other => other,
         }
+    }
+
+    /// Where a segment of this store belongs that goes by the name of another; `None` if that is taken.
+    pub fn home_of(&self, number: u32) -> Result<Option<String>> {
+        let file = match self.files.open(number, Access::Read) {
+            Ok(Some(file)) => file,
+            Err(error) if !error.is_damage() => return Err(error),
+            _ => return Ok(None),
+        };
+        let Some(own) = self.files.own_number(&*file)?.filter(|&own| own != number) else {
+            return Ok(None);
+        };
+        let is_free = matches!(self.files.open(own, Access::Read), Ok(None));
+        Ok(is_free.then(|| segment_path(own)))
     }
 
     /// Threads of the check's own.

@@ -164,6 +164,17 @@ fn segments_under_each_others_names_come_back() {
     rename(&files[0], &files[0].with_file_name("00000077.seg"));
     mend(&made, Hit::Bytes("", &(0..0)), "one under another name").expect("a repair");
     assert!(files[0].exists());
+    // Of two, each of which has the other's, and of three in a round.
+    for round in [2, 3] {
+        let made = Furnished::new(HashAlgorithm::Xxh3);
+        let files = segment_files(&made.path());
+        let aside = files[0].with_file_name("aside");
+        rename(&files[0], &aside);
+        (1..round).for_each(|at| rename(&files[at], &files[at - 1]));
+        rename(&aside, &files[round - 1]);
+        let report = mend(&made, Hit::Bytes("", &(0..0)), "exchanged").expect("a repair");
+        assert_eq!(report.repair.expect("it").lost_refs, 0, "{round} exchanged");
+    }
 }
 
 fn rename(from: &Path, to: &Path) {
