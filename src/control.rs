@@ -205,6 +205,21 @@ impl<W: Words> Control<W> {
         }
     }
 
+    /// Says that at least so many bytes of records are there: what a process had appended when it was killed
+    /// it may not have counted.
+    pub fn raise_appended(&self, bytes: u64) {
+        let mut appended = self.bytes_appended();
+        for _ in 0..UNCOUNT_ATTEMPTS {
+            if appended >= bytes {
+                return;
+            }
+            match self.page.compare_exchange(at::BYTES_APPENDED_WORD, appended, bytes) {
+                Ok(_) => return,
+                Err(met) => appended = met,
+            }
+        }
+    }
+
     /// Moves when segments have been unlinked.
     #[inline]
     pub fn unlink_epoch(&self) -> u64 {

@@ -16,8 +16,9 @@ const ROW_MAX: usize = 1 << 20;
 #[derive(Clone, Debug, Default)]
 pub struct Census {
     first: u32,
-    row: Vec<u64>,
-    others: HashMap<u32, u64>,
+    /// Bytes and records.
+    row: Vec<(u64, u64)>,
+    others: HashMap<u32, (u64, u64)>,
     /// Live refs.
     pub refs: u64,
     /// Live blobs.
@@ -35,7 +36,7 @@ impl Census {
     pub fn new(segments: &[u32]) -> Self {
         let (first, last) = (segments.first().copied(), segments.last().copied());
         let span = last.zip(first).map_or(0, |(last, first)| (last - first) as usize + 1);
-        Self { first: first.unwrap_or(0), row: vec![0; span.min(ROW_MAX)], ..Self::default() }
+        Self { first: first.unwrap_or(0), row: vec![(0, 0); span.min(ROW_MAX)], ..Self::default() }
     }
 
     /// Counts a word whose record stays.
@@ -62,16 +63,16 @@ impl Census {
     fn add(&mut self, segment: u32, bytes: u64) {
         let at = segment.wrapping_sub(self.first) as usize;
         match self.row.get_mut(at) {
-            Some(sum) => *sum += bytes,
-            None => *self.others.entry(segment).or_default() += bytes,
+            Some(sum) => add(sum, (bytes, 1)),
+            None => add(self.others.entry(segment).or_default(), (bytes, 1)),
         }
     }
 
     /// Adds what another thread has counted.
     pub fn merge(mut self, other: &Self) -> Self {
-        self.row.iter_mut().zip(&other.row).for_each(|(sum, bytes)| *sum += bytes);
-        for (&segment, &bytes) in &other.others {
-            *self.others.entry(segment).or_default() += bytes;
+        self.row.iter_mut().zip(&other.row).for_each(|(sum, more)| add(sum, *more));
+        for (&segment, &more) in &other.others {
+            add(self.others.entry(segment).or_default(), more);
         }
         self.refs += other.refs;
         self.blobs += other.blobs;
@@ -81,10 +82,22 @@ impl Census {
         self
     }
 
+    fn of(&self, segment: u32) -> Option<(u64, u64)> {
+        let at = segment.wrapping_sub(self.first) as usize;
+        self.row.get(at).or_else(|| self.others.get(&segment)).copied()
+    }
+
     /// Bytes of a segment that would stay if it were written anew: about.
     pub fn live_bytes(&self, segment: u32) -> u64 {
-        let at = segment.wrapping_sub(self.first) as usize;
-        let named = self.row.get(at).or_else(|| self.others.get(&segment)).copied();
-        named.map_or(0, |bytes| bytes + HEAD_BYTES)
+        self.of(segment).map_or(0, |(bytes, _)| bytes + HEAD_BYTES)
     }
+
+    /// Records of a segment that the index names.
+    pub fn named(&self, segment: u32) -> u64 {
+        self.of(segment).map_or(0, |(_, records)| records)
+    }
+}
+
+fn add(sum: &mut (u64, u64), more: (u64, u64)) {
+    *sum = (sum.0 + more.0, sum.1 + more.1);
 }

@@ -14,6 +14,8 @@ use crate::collect::{Census, Collected, Cycle};
 use crate::disk::Access;
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::format::segment::HEAD_BYTES;
+use crate::segment::{FileBlocks, end_of};
 use crate::sync::epoch::pin;
 use std::collections::HashMap;
 
@@ -47,6 +49,9 @@ impl Engine {
             true => report.bytes_before.saturating_sub(would_free),
             false => self.segment_bytes()?,
         };
+        if !options.dry_run {
+            self.count_again()?;
+        }
         report.held_back_bytes = self.held_back_bytes()?;
         report.time = pace.elapsed();
         Ok(report)
@@ -73,6 +78,35 @@ impl Engine {
             let census = cycle.collect(false, &pin())?.census;
             self.round(&rest, pace, &census, report)?;
         }
+        Ok(())
+    }
+
+    /// Raises the counter of what was appended to what is there, as far as footers and hints tell.
+    fn count_again(&self) -> Result<()> {
+        let hints: HashMap<u32, u64> = self
+            .run
+            .control
+            .open_segments()
+            .map(|(_, last)| (last.segment(), last.offset()))
+            .collect();
+        let mut bytes: u64 = 0;
+        for number in self.files.list()? {
+            let file = match self.files.open(number, Access::Read) {
+                Ok(Some(file)) => file,
+                Ok(None) => continue,
+                Err(error) if error.is_damage() => continue,
+                Err(error) => return Err(error),
+            };
+            let blocks = FileBlocks::new(&*file)?;
+            let end = end_of(&blocks, &self.files, number).map(|end| end.trailer.entries_offset);
+            blocks.check()?;
+            let end = end.map(|end| end.get()).or_else(|| hints.get(&number).copied());
+            bytes += end.unwrap_or(0).saturating_sub(HEAD_BYTES);
+        }
+        if !bug!("uncounted-left") {
+            self.run.control.raise_appended(bytes);
+        }
+        self.hold_back_anew();
         Ok(())
     }
 

@@ -12,9 +12,10 @@ use crate::format::record::{Header, State};
 use crate::format::segment::{ENTRY_BYTES, Entry, HEAD_BYTES};
 use crate::format::word::{Location, Word, WordKind};
 use crate::id::Key;
-use crate::segment::{FileBlocks, Files, Mapped, RECORDS_MAX, end_of, read_listed};
+use crate::segment::{FileBlocks, Files, Mapped, RECORDS_MAX, end_of, read_listed, walk};
 use crate::sync::epoch::Guard;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// Lookups that are under way at a time.
@@ -35,6 +36,8 @@ pub struct Nominee {
     pub len: u64,
     /// Bytes that would stay, about, and never too many.
     pub live: u64,
+    /// Records in it that the index named when it was counted.
+    pub named: u64,
     /// Whether it is to go because it is small, whatever is in it.
     pub is_small: bool,
 }
@@ -122,7 +125,8 @@ impl Engine {
             if is_small && is_full(&*file, &self.files, number)? {
                 full.push(number);
             }
-            sealed.push(Nominee { number, len, live, is_small });
+            let named = census.named(number);
+            sealed.push(Nominee { number, len, live, named, is_small });
         }
         let is_worth = |nominee: &Nominee| nominee.live == 0 || nominee.garbage() >= garbage_min;
         let small = sealed.iter().filter(|nominee| nominee.is_small && nominee.live > 0).count();
@@ -177,6 +181,58 @@ impl Engine {
             live[known..].iter().try_for_each(|live| check_stands(mapped, live))?;
         }
         Ok(live)
+    }
+
+    /// As [`victim`](Self::victim), of a segment that is still open: by a walk over it.
+    pub(super) fn open_victim(&self, nominee: &Nominee, guard: &Guard) -> Result<Option<Victim>> {
+        let number = nominee.number;
+        let Some(file) = self.files.open(number, Access::Read)? else { return Ok(None) };
+        let blocks = FileBlocks::new(&*file)?;
+        let (records, _) = walk(&blocks, &self.files, number, 0);
+        blocks.check()?;
+        let end = records.last().and_then(|last| last.end(self.files.digest_bytes()));
+        let Some(end) = end else { return Ok(None) };
+        let Some(mapped) = self.segments.get(number, end, guard)? else { return Ok(None) };
+        let live = self.live_of(mapped.as_ref(), &records, guard)?;
+        let record_bytes = end.saturating_sub(HEAD_BYTES);
+        Ok(Some(Victim { mapped: mapped.to_arc(), len: nominee.len, record_bytes, live }))
+    }
+
+    /// Bytes of a victim that would stay after a sweep: what it names and is not condemned.
+    pub(super) fn live_after_sweep(&self, victim: &Victim, guard: &Guard) -> Result<u64> {
+        let index = self.index(guard);
+        let mut bytes = HEAD_BYTES;
+        for live in victim.live.chunks(LANES) {
+            live.iter().for_each(|live| index.prefetch(live.key));
+            for live in live {
+                let word = index.lookup(live.key)?.word;
+                if !(word.is_live() && word.has(Word::CONDEMNED)) {
+                    bytes += live.bytes + ENTRY_BYTES;
+                }
+            }
+        }
+        Ok(if bytes > HEAD_BYTES { bytes } else { 0 })
+    }
+
+    /// Which of these segments the index still names something in: by a pass over it.
+    pub(super) fn still_named(
+        &self,
+        suspects: HashSet<u32>,
+        guard: &Guard,
+    ) -> Result<HashSet<u32>> {
+        let mut named = HashSet::new();
+        if !suspects.is_empty() {
+            let _ = self.index(guard).for_each(|_, word| {
+                let segment = word.location().segment();
+                if matches!(word.kind(), WordKind::Live | WordKind::Tomb)
+                    && suspects.contains(&segment)
+                {
+                    named.insert(segment);
+                }
+                ControlFlow::<()>::Continue(())
+            })?;
+        }
+        Ok(named)
     }
 
     /// Whether the index names any of these records of a segment.

@@ -14,9 +14,10 @@ use super::unlink::Emptied;
 use super::victims::{Nominee, Victim};
 use crate::engine::Engine;
 use crate::error::{ErrorKind, Result};
-use crate::segment::Purpose;
+use crate::segment::is_short_for_copies;
 use crate::sync::epoch::{Guard, pin};
 use crate::units::MIB;
+use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 /// Segments that go together: so many, or so large a part of the store.
@@ -34,6 +35,8 @@ pub struct Work<'a> {
     /// Written anew, and not unlinked yet.
     emptied: Vec<Emptied>,
     emptied_bytes: u64,
+    /// Of these the index named more than is listed.
+    suspects: HashSet<u32>,
     batch_bytes_max: u64,
     /// Copying, the space held back included, has found none.
     is_full: bool,
@@ -62,6 +65,7 @@ impl<'a> Work<'a> {
             garbage_min: options.garbage_min(),
             emptied: Vec::new(),
             emptied_bytes: 0,
+            suspects: HashSet::new(),
             batch_bytes_max,
             is_full: false,
             is_beside_another: false,
@@ -116,12 +120,15 @@ impl<'a> Work<'a> {
 
     fn take(&mut self, nominee: &Nominee) -> Result<()> {
         if self.options.dry_run {
-            self.report.rewritten_segments += 1;
-            self.emptied_bytes += nominee.len.saturating_sub(nominee.live);
-            return Ok(());
+            return self.tell_of(nominee);
         }
         let guard = pin();
         let victim = match self.engine.victim(nominee, &guard) {
+            Ok(Some(victim)) if (victim.live.len() as u64) < nominee.named => {
+                // Something has been superseded meanwhile; or what is named is not listed.
+                self.suspects.insert(nominee.number);
+                victim
+            }
             Ok(Some(victim)) => victim,
             Ok(None) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::Damaged => {
@@ -134,6 +141,32 @@ impl<'a> Work<'a> {
             return Ok(());
         }
         self.rewrite(nominee, victim, &guard)
+    }
+
+    /// Of a dry run: what would be written anew of a nominee. What was just condemned would be given up.
+    fn tell_of(&mut self, nominee: &Nominee) -> Result<()> {
+        let guard = pin();
+        let victim = match self.engine.victim(nominee, &guard) {
+            // One that would be sealed first.
+            Ok(None) => self.engine.open_victim(nominee, &guard),
+            other => other,
+        };
+        let live = match victim {
+            Ok(Some(victim)) => self.engine.live_after_sweep(&victim, &guard)?,
+            Ok(None) => nominee.live,
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                self.report.damaged_segments += 1;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let garbage = nominee.len.saturating_sub(live);
+        let is_worth = live == 0 || garbage as f64 >= self.garbage_min * nominee.len as f64;
+        if nominee.is_small || is_worth {
+            self.report.rewritten_segments += 1;
+            self.emptied_bytes += garbage;
+        }
+        Ok(())
     }
 
     fn rewrite(&mut self, nominee: &Nominee, mut victim: Victim, guard: &Guard) -> Result<()> {
@@ -166,8 +199,7 @@ impl<'a> Work<'a> {
 
     /// Whether copies live on what is kept for them: then each segment goes as soon as it is empty.
     fn is_short_of_space(&self) -> Result<bool> {
-        let space = self.engine.disk().space()?;
-        Ok(space.free < Purpose::Removal.floor(space.total))
+        Ok(is_short_for_copies(self.engine.disk().space()?))
     }
 
     /// Gets space by unlinking what has been emptied, or else what is held back.
@@ -189,7 +221,14 @@ impl<'a> Work<'a> {
         if !bug!("lane-unsynced") || !is_second_lane() {
             self.rewriter.sync(&pin())?;
         }
-        let removed = self.engine.unlink(std::mem::take(&mut self.emptied), &pin())?;
+        let mut emptied = std::mem::take(&mut self.emptied);
+        let suspects = std::mem::take(&mut self.suspects);
+        let named = self.engine.still_named(suspects, &pin())?;
+        if !bug!("unlisted-unlinked") {
+            self.report.damaged_segments += named.len() as u64;
+            emptied.retain(|emptied| !named.contains(&emptied.number));
+        }
+        let removed = self.engine.unlink(emptied, &pin())?;
         self.report.removed_segments += removed;
         if removed > 0 && self.rewriter.leave_spare() {
             self.engine.hold_back();

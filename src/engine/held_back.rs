@@ -17,6 +17,9 @@ const HELD_FROM_BYTES: u64 = MIB;
 /// Held back for tombstones: some thousands of them.
 const REMOVAL_BYTES: u64 = 256 * KIB;
 
+/// Segments that are tried for a tombstone on a full disk.
+const ATTEMPTS_MAX: u32 = 64;
+
 /// The segment of the space for removals, once it is needed.
 #[derive(Default)]
 pub struct HeldBack(Mutex<Option<Appender>>);
@@ -93,24 +96,46 @@ impl Engine {
         };
         match appended {
             Err(error) if is_full(&error) => {
-                let held_back = &self.appenders(guard).held_back;
-                let mut open = held_back.open();
-                let Some(appender) = self.removal_appender(open.take(), bytes)? else {
-                    return Err(error);
-                };
-                let (mut appender, value) = appender.attempt(operation)?;
-                if durability == Durability::Synced {
-                    self.sync_appender(&mut appender, guard)?;
-                }
-                *open = Some(appender);
-                Ok(value)
+                self.with_held_back(guard, bytes, durability, &mut operation)?.ok_or(error)
             }
             done => done,
         }
     }
 
+    /// Runs an operation in space that is held back, or left over; `None` if there is none.
+    fn with_held_back<T>(
+        &self,
+        guard: &Guard,
+        bytes: u64,
+        durability: Durability,
+        operation: &mut impl FnMut(&mut Appender) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let mut open = self.appenders(guard).held_back.open();
+        for _ in 0..ATTEMPTS_MAX {
+            let Some(appender) = self.removal_appender(open.take(), bytes, guard)? else { break };
+            match appender.attempt(&mut *operation) {
+                // Of a file in memory that is long enough not all needs to be there; it is cut now.
+                Err(error) if error.kind() == ErrorKind::NoSpace => {}
+                Err(error) => return Err(error),
+                Ok((mut appender, value)) => {
+                    if durability == Durability::Synced {
+                        self.sync_appender(&mut appender, guard)?;
+                    }
+                    *open = Some(appender);
+                    return Ok(Some(value));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// The segment of the space held back, while it has room; `None` if there is none.
-    fn removal_appender(&self, open: Option<Appender>, bytes: u64) -> Result<Option<Appender>> {
+    fn removal_appender(
+        &self,
+        open: Option<Appender>,
+        bytes: u64,
+        guard: &Guard,
+    ) -> Result<Option<Appender>> {
         let is_good = |appender: &Appender| !self.run.control.is_poisoned(appender.number());
         let open = open.filter(is_good);
         if let Some(appender) = open
@@ -118,6 +143,27 @@ impl Engine {
         {
             return Ok(Some(appender));
         }
+        if let Some(left) = self.reserved_appender(bytes, guard)? {
+            return Ok(Some(left));
+        }
         Appender::create_from_spare(&self.files, &self.run.control, Spare::Removal)
+    }
+
+    /// An open segment that nobody appends to any more and that has space of its own: what another process
+    /// has left of the space held back.
+    fn reserved_appender(&self, bytes: u64, guard: &Guard) -> Result<Option<Appender>> {
+        let mut others = Vec::new();
+        let mut found = None;
+        while let Some(appender) = self.verifying(guard, |verifier| {
+            Appender::adopt(&self.files, &self.run.control, verifier)
+        })? {
+            if appender.has_reserved(bytes) && !bug!("reserve-left") {
+                found = Some(appender);
+                break;
+            }
+            others.push(appender);
+        }
+        self.appenders(guard).give_back(others);
+        Ok(found)
     }
 }

@@ -5,10 +5,13 @@
 //! the same bytes; the shares are wide enough for some such steps.
 #![forbid(unsafe_code)]
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Space};
 use crate::error::{Error, Result};
 use crate::units::{KIB, MIB};
 use nix::errno::Errno;
+
+/// Removals need not leave more than this to compactions, which have space held back.
+const REMOVAL_FLOOR_MAX: u64 = 4 * MIB;
 
 /// What space is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,16 +25,27 @@ pub enum Purpose {
     Copy,
 }
 
+/// What puts leave of a file system of `total` bytes to compactions, and beside that to removals.
+fn shares(total: u64) -> (u64, u64) {
+    // Two segments, of which a compaction empties one into the other, and the footers of some that
+    // are sealed for it: half as long as what small records take.
+    let segment = (total / 64).clamp(256 * KIB, 64 * MIB);
+    ((4 * segment).min(total / 8), segment.min(total / 32))
+}
+
+/// Whether copies live on what is kept for them.
+pub fn is_short_for_copies(space: Space) -> bool {
+    space.free < shares(space.total).0
+}
+
 impl Purpose {
     /// Bytes that must stay free on a file system of `total` bytes.
     pub fn floor(self, total: u64) -> u64 {
-        // Two segments, of which a compaction empties one into the other, and the footers of some that
-        // are sealed for it: half as long as what small records take.
-        let segment = (total / 64).clamp(256 * KIB, 64 * MIB);
-        let (copies, removals) = ((4 * segment).min(total / 8), segment.min(total / 32));
+        let (copies, removals) = shares(total);
         match self {
             Self::Put => copies + removals,
-            Self::Removal => copies,
+            // Tombstones are small, and others may have filled what puts leave.
+            Self::Removal => copies.min(REMOVAL_FLOOR_MAX),
             Self::Copy => 0,
         }
     }

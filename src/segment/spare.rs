@@ -57,7 +57,11 @@ impl Spare {
             }
             files.disk.unlink(&path)?;
         }
-        Purpose::Put.check(&*files.disk, bytes)?;
+        let purpose = match self {
+            Self::Compaction => Purpose::Put,
+            Self::Removal => Purpose::Copy,
+        };
+        purpose.check(&*files.disk, bytes)?;
         let file = files.disk.create(SEGMENTS_DIR)?;
         file.reserve(0, bytes, Reserve::Backed)?;
         // Somebody else may have been faster.

@@ -78,6 +78,19 @@ fn a_dry_run_tells_about_what_a_real_one_frees() {
 }
 
 #[test]
+fn a_dry_run_takes_no_size_class_for_a_size() {
+    let scratch = Scratch::in_memory();
+    let store = scratch.store();
+    (0..3).for_each(|seed| assert!(store.put(&bytes(3_000_000, seed)).is_ok()));
+    store.compact(&CompactOptions::new().min_garbage(0.0)).unwrap();
+    for options in [CompactOptions::new().all(true), CompactOptions::new()] {
+        let told = store.compact(&options.dry_run(true)).unwrap();
+        let would = told.bytes_before - told.bytes_after;
+        assert!(would < 200 * KIB as u64, "nothing is garbage: {told:?}");
+    }
+}
+
+#[test]
 fn what_goes_is_not_written_to_the_medium_first() {
     let scratch = Scratch::in_memory();
     let how = OpenOptions { writable: true, ..OpenOptions::default() };

@@ -1,7 +1,7 @@
 //! A store that has reached its size limit takes more after a compaction.
 #![forbid(unsafe_code)]
 
-use crate::support::{KIB, Scratch, bytes};
+use crate::support::{KIB, MIB, Scratch, bytes};
 use drystone::{CompactOptions, ErrorKind, Store};
 
 #[test]
@@ -26,4 +26,25 @@ fn a_store_at_its_limit_can_be_compacted_and_filled_again() {
         ids.iter().for_each(|id| assert!(store.unpin(id).unwrap()));
         store.compact(&CompactOptions::new()).unwrap();
     }
+}
+
+#[test]
+fn a_limit_holds_where_what_killed_processes_had_appended_was_not_counted() {
+    let scratch = Scratch::in_memory();
+    let limit = 8 * MIB as u64;
+    let options = Store::options().create(true).size_limit(limit).segment_bytes(256 << 10);
+    let store = scratch.open(options);
+    for seed in 0..100 {
+        store.put(&bytes(50 * KIB, seed)).unwrap();
+    }
+    // The counter as it is when much has been copied by processes that were killed.
+    let run = std::fs::read_dir(scratch.path().join("run")).unwrap().next().unwrap().unwrap();
+    let control = std::fs::File::options().write(true).open(run.path().join("control")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&control, &64u64.to_le_bytes(), 320).unwrap();
+    store.compact(&CompactOptions::new()).unwrap();
+    assert!(store.stats().unwrap().held_back_bytes > 0, "it is no small store");
+    let error = (100..).map(|seed| store.put(&bytes(50 * KIB, seed))).find_map(|put| put.err());
+    assert_eq!(error.unwrap().kind(), ErrorKind::NoSpace);
+    let stats = store.stats().unwrap();
+    assert!(stats.segment_bytes < limit + limit / 10, "{stats:?}");
 }

@@ -39,3 +39,26 @@ fn the_open_segment_of_another_stays_its_own() {
     let again = other.put(&bytes(10 * KIB, 3)).unwrap();
     assert!(read(&one, &again) == bytes(10 * KIB, 3));
 }
+
+#[test]
+fn a_segment_in_which_a_damaged_record_is_named_stays() {
+    let scratch = Scratch::in_memory();
+    let store = scratch.store();
+    let contents: Vec<Vec<u8>> = (0..6).map(|seed| bytes(50 * KIB, seed)).collect();
+    let ids: Vec<_> = contents.iter().map(|content| store.put(content).unwrap()).collect();
+    let hurt = store.stat(&ids[3]).unwrap().unwrap();
+    drop(store);
+    let file = scratch.path().join(format!("segments/{:08x}.seg", hurt.segment));
+    let written = std::fs::File::options().write(true).open(&file).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&written, &[0xFF], hurt.offset + 9).unwrap();
+    let store = scratch.store();
+    assert!(store.unpin(&ids[1]).unwrap());
+    // Sealing lists what can be read, and so not this one.
+    let report = store.compact(&CompactOptions::new().all(true)).unwrap();
+    assert!(report.damaged_segments > 0, "{report:?}");
+    assert!(file.exists(), "what is left of it");
+    for at in [0, 2, 4, 5] {
+        assert!(read(&store, &ids[at]) == contents[at]);
+    }
+    assert!(store.get(&ids[3]).is_err(), "and it is known to be damaged");
+}

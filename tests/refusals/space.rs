@@ -341,3 +341,35 @@ fn a_full_store_that_was_emptied_takes_the_next_put() {
         store.compact(&CompactOptions::new().all(true)).expect("a compaction");
     }
 }
+
+#[test]
+fn names_can_be_removed_where_others_have_filled_the_disk() {
+    for mib in [16, 300] {
+        let Some(mount) = Mount::tmpfs(mib) else { return };
+        let path = mount.path().join("store");
+        let store = rig::options().create(true).open(&path).expect("a store");
+        for at in 0..150u64 {
+            let name = at.to_le_bytes();
+            store.refs("n").set(name, rig::bytes(20_000, at)).expect("a ref");
+        }
+        store.compact(&CompactOptions::new().all(true)).expect("a compaction");
+        drop(store);
+        let rest = std::fs::File::create(mount.path().join("rest")).expect("a file");
+        let stat = nix::sys::statvfs::statvfs(&mount.path()).expect("the space");
+        let free = stat.blocks_available() * stat.fragment_size();
+        // Left is less than what puts leave alone.
+        let left = free.min(600 * KIB as u64);
+        nix::fcntl::fallocate(&rest, nix::fcntl::FallocateFlags::empty(), 0, (free - left) as i64)
+            .expect("a ballast");
+        // Each by a process of its own, as far as the store can tell.
+        for at in 0..150u64 {
+            let store = rig::options().open(&path).expect("the store");
+            let removed = store.refs("n").remove(at.to_le_bytes());
+            assert!(removed.unwrap_or_else(|e| panic!("{mib} MiB, name {at}: {e}")));
+        }
+        let store = rig::options().open(&path).expect("the store");
+        let report = store.compact(&CompactOptions::new().all(true)).expect("a compaction");
+        assert_eq!(report.live_refs, 0, "{report:?}");
+        assert!(report.bytes_after < 100 * KIB as u64, "{report:?}");
+    }
+}
