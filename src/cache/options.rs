@@ -21,7 +21,8 @@ pub enum EvictionPolicy {
     LeastRecentlyStored,
     /// What was read or stored longest ago goes first; each read stores a time.
     LeastRecentlyUsed,
-    /// What was read least often goes first; each read adds to a count.
+    /// What was read or stored least often goes first, and of what was as often the one that was stored first;
+    /// each read adds to a count.
     LeastFrequentlyUsed,
 }
 

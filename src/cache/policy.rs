@@ -2,7 +2,9 @@
 //!
 //! Each process keeps a queue of those that go next, made by one walk over the index and used up before it is
 //! made again, so that an eviction costs a constant time in the long run and a read costs nothing. An entry
-//! that has changed since is passed over: it is younger than all in the queue.
+//! that has changed since, or that was used since where uses are what counts, is passed over: it is younger than
+//! all in the queue. Where more than so many walks in a row found nothing that was not used meanwhile, what stands
+//! first goes all the same.
 //!
 //! S3-FIFO (Yang, Zhang, Qiu, Yue, Vinayak: "FIFO queues are all you need for cache eviction", SOSP 2023): what is
 //! new is young, and goes unless it was read since it came; what was read is moved to the main queue, which is
@@ -30,16 +32,28 @@ const QUEUE_MAX: usize = 1 << 17;
 /// since is young, and is to go before what is in the main queue.
 const LOOKED_AT: usize = 8;
 const LOOKED_AT_MIN: usize = 16;
+/// After so many walks without an eviction uses are not asked about again: whoever reads faster than a walk would
+/// keep an eviction from ever ending.
+const FILLS_MAX: u32 = 2;
 /// Of a full cache the young ones take so many hundredths before they go.
 const YOUNG_PERCENT: u64 = 10;
 
 /// An entry that may go.
 #[derive(Clone, Copy)]
 struct Candidate {
+    /// How much it was used; when it was stored, where uses do not count.
     order: u64,
+    /// The number of its record: those that were used as much go in the order in which they were stored.
+    sequence: u64,
     at: Key,
     word: Word,
     bytes: u64,
+}
+
+impl Candidate {
+    fn turn(&self) -> (u64, u64) {
+        (self.order, self.sequence)
+    }
 }
 
 /// Entries in the order in which they go.
@@ -52,6 +66,8 @@ pub struct Queue {
     policy: EvictionPolicy,
     /// Entries that may still be looked at before it is made again.
     left: usize,
+    /// How often it was made since one of its entries was evicted.
+    fills: u32,
 }
 
 /// What became of an attempt to evict one.
@@ -87,10 +103,19 @@ impl Queue {
     }
 
     fn fill(&mut self, mut found: Vec<Candidate>, policy: EvictionPolicy) {
-        found.sort_unstable_by_key(|candidate| candidate.order);
-        let has_all = policy == EvictionPolicy::S3Fifo && found.len() < QUEUE_MAX;
-        let left = if has_all { (found.len() / LOOKED_AT).max(LOOKED_AT_MIN) } else { found.len() };
-        *self = Self { policy, left, ..Self::default() };
+        found.sort_unstable_by_key(Candidate::turn);
+        let has_all = found.len() < QUEUE_MAX;
+        let left = match policy {
+            EvictionPolicy::S3Fifo if has_all => (found.len() / LOOKED_AT).max(LOOKED_AT_MIN),
+            // What comes later has been used as little as those that were used least, and goes after them, but
+            // before the others.
+            EvictionPolicy::LeastFrequentlyUsed => {
+                let least = found.first().map_or(0, |first| first.order);
+                found.partition_point(|it| it.order == least).max(found.len() / LOOKED_AT)
+            }
+            _ => found.len(),
+        };
+        *self = Self { policy, left, fills: self.fills + 1, ..Self::default() };
         for candidate in found {
             let is_main = policy != EvictionPolicy::S3Fifo || candidate.word.has(Word::HOT);
             match is_main {
@@ -180,6 +205,10 @@ impl Inner {
         if !word.is_same_record(candidate.word) {
             return Ok(Evicted::PassedOver);
         }
+        let asks = policy.counts_uses() && queue.fills <= FILLS_MAX && !bug!("use-unasked");
+        if asks && self.uses_of(candidate.at)? != candidate.order {
+            return Ok(Evicted::PassedOver);
+        }
         if policy == EvictionPolicy::S3Fifo && word.has(Word::VISITED) && !bug!("visited-ignored") {
             let word = index.update_flags(candidate.at, Word::HOT, Word::VISITED)?.word;
             queue.push_main(Candidate { word, ..candidate });
@@ -191,6 +220,7 @@ impl Inner {
         if is_young {
             self.ledger.remember(candidate.at.hi, candidate.at.lo);
         }
+        queue.fills = 0;
         self.ledger.tally(Count::Evictions, 1);
         Ok(Evicted::One)
     }
@@ -217,16 +247,22 @@ impl Inner {
                 }
                 _ => live.sequence,
             };
-            found.push(Candidate { order, at: live.at, word: live.seen.word, bytes: live.bytes() });
+            found.push(Candidate {
+                order,
+                sequence: live.sequence,
+                at: live.at,
+                word: live.seen.word,
+                bytes: live.bytes(),
+            });
             if found.len() >= 2 * QUEUE_MAX {
-                found.select_nth_unstable_by_key(QUEUE_MAX, |candidate| candidate.order);
+                found.select_nth_unstable_by_key(QUEUE_MAX, Candidate::turn);
                 found.truncate(QUEUE_MAX);
             }
             Ok(())
         })?;
         self.ledger.tally(Count::Expirations, expired);
         if found.len() > QUEUE_MAX {
-            found.select_nth_unstable_by_key(QUEUE_MAX, |candidate| candidate.order);
+            found.select_nth_unstable_by_key(QUEUE_MAX, Candidate::turn);
             found.truncate(QUEUE_MAX);
         }
         Ok(found)

@@ -71,11 +71,6 @@ impl Known {
         self.statistics.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether the policy is S3-FIFO.
-    pub fn is_s3_fifo(&self) -> bool {
-        self.policy.load(Ordering::Relaxed) == code(EvictionPolicy::S3Fifo)
-    }
-
     /// The policy.
     #[inline]
     pub fn policy(&self) -> EvictionPolicy {

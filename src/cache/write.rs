@@ -13,7 +13,7 @@ use super::cache::Inner;
 use super::item::{NewValue, Part};
 use super::ledger::{Cleared, Count};
 use super::look::Live;
-use super::options::ItemOptions;
+use super::options::{EvictionPolicy, ItemOptions};
 use crate::clock::{now_ns, to_ns};
 use crate::engine::Durability;
 use crate::entry::{INLINE_BYTES, SetOptions, Version, check_limits};
@@ -297,10 +297,13 @@ impl Inner {
         Ok(set.map(Version::from_number))
     }
 
-    /// After a setting: what was evicted lately, or read again before, is worth keeping.
+    /// After a setting, which is a use: what was evicted lately, or read again before, is worth keeping.
     fn note_set(&self, key: &[u8], was_hot: bool) -> Result<()> {
         self.ledger.tally(Count::Sets, 1);
-        if self.known.is_s3_fifo() {
+        let policy = self.known.policy();
+        if policy.counts_uses() {
+            self.note_word(self.key_of(key), policy);
+        } else if policy == EvictionPolicy::S3Fifo {
             let at = self.key_of(key);
             if was_hot || self.ledger.recall(at.hi, at.lo) {
                 self.engine().index(&pin()).update_flags(at, Word::HOT, 0)?;

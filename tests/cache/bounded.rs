@@ -6,6 +6,7 @@ use drystone::ErrorKind;
 use drystone::cache::{Cache, CacheOptions, EvictionPolicy};
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 fn bounded(dir: &Path, options: CacheOptions) -> Cache {
@@ -129,6 +130,68 @@ fn what_was_used_least_often_goes_first() {
     }
     cache.set("0004", b"").unwrap();
     assert_eq!(there(&cache, 0..5), [0, 2, 3, 4]);
+}
+
+const COUNT_USES: [EvictionPolicy; 2] =
+    [EvictionPolicy::LeastRecentlyUsed, EvictionPolicy::LeastFrequentlyUsed];
+
+/// A full cache is looked through once for many evictions: what was used since is not what goes.
+#[test]
+fn what_is_used_again_and_again_stays() {
+    for (policy, hot) in COUNT_USES.into_iter().flat_map(|policy| [(policy, 1), (policy, 20)]) {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = bounded(dir.path(), CacheOptions::new().item_limit(100).policy(policy));
+        for at in 0..100 {
+            cache.set(format!("{at:04}"), b"").unwrap();
+        }
+        for at in 100..400 {
+            for key in 0..hot {
+                let item = cache.get(format!("{key:04}")).unwrap();
+                assert!(item.is_some(), "{policy}: {key} of {hot} went before {at}");
+            }
+            cache.set(format!("{at:04}"), b"").unwrap();
+        }
+        assert_eq!(cache.len(), 100);
+    }
+}
+
+#[test]
+fn what_was_only_set_goes_in_the_order_in_which_it_came() {
+    for policy in COUNT_USES {
+        // Two keys may share a word in one store of 200, and are then used twice.
+        let is_in_order = |_| {
+            let dir = tempfile::tempdir().unwrap();
+            let cache = bounded(dir.path(), CacheOptions::new().item_limit(10).policy(policy));
+            (0..32).all(|at| {
+                cache.set(format!("{at:04}"), b"").unwrap();
+                let first = (at + 1_u32).saturating_sub(10);
+                there(&cache, 0..at + 1) == (first..at + 1).collect::<Vec<_>>()
+            })
+        };
+        assert!((0..4).any(is_in_order), "{policy}");
+    }
+}
+
+/// Whoever reads faster than a queue is made does not keep others from setting.
+#[test]
+fn a_setting_ends_while_all_is_being_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = CacheOptions::new().item_limit(2).policy(EvictionPolicy::LeastRecentlyUsed);
+    let (cache, is_done) = (bounded(dir.path(), options), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                for at in 0..2 {
+                    cache.get(format!("{at:04}")).unwrap();
+                }
+            }
+        });
+        for at in 0..400 {
+            cache.set(format!("{:04}", at % 3), b"").unwrap();
+        }
+        is_done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(cache.len(), 2);
 }
 
 /// Hits of a policy over keys that are asked for as often as their rank says, with one-hit wonders between.
