@@ -8,7 +8,7 @@ use super::options::{CacheOptions, EvictionPolicy, ItemOptions, Settings};
 use super::policy::Queue;
 use super::stats::CacheStats;
 use super::tally::Tally;
-use super::upkeep::Upkeep;
+use super::upkeep::{Calls, Upkeep};
 use super::uses::Uses;
 use super::write::Written;
 use crate::clock::to_ns;
@@ -63,6 +63,7 @@ pub struct Inner {
     pub changes: PerProcess<Mutex<Changes>>,
     pub known: super::settings::Known,
     pub uses: Uses,
+    pub calls: Arc<Calls>,
 }
 
 impl Cache {
@@ -413,6 +414,7 @@ impl Inner {
             changes: PerProcess::new(Mutex::default()),
             known: super::settings::Known::default(),
             uses: Uses::default(),
+            calls: Arc::default(),
         })
     }
 

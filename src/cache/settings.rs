@@ -71,6 +71,12 @@ impl Known {
         self.statistics.load(Ordering::Relaxed) != 0
     }
 
+    /// The limit of bytes.
+    #[inline]
+    pub fn size_limit(&self) -> Option<u64> {
+        Some(self.size_limit.load(Ordering::Relaxed)).filter(|&it| it != u64::MAX)
+    }
+
     /// The policy.
     #[inline]
     pub fn policy(&self) -> EvictionPolicy {

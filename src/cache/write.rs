@@ -150,6 +150,7 @@ impl Inner {
             match self.publish(&body, stored, old.expect, options.durability) {
                 Ok(Some(version)) => {
                     self.ledger.add(cleared, bytes.min(0), 0);
+                    self.note_given_up(old.bytes);
                     self.note_set(key, old.is_hot)?;
                     return Ok(Written::Set(version));
                 }
@@ -335,6 +336,7 @@ impl Inner {
             if live.cleared() == self.cleared().0 {
                 self.ledger.add(Cleared(live.cleared()), -(live.bytes() as i64), -1);
             }
+            self.note_given_up(live.bytes());
             engine.run.control.announce_change();
         }
         Ok(removed)

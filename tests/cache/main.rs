@@ -6,6 +6,7 @@ mod flights;
 mod methods;
 mod queues;
 mod shared;
+mod space;
 
 use drystone::cache::{Cache, CacheOptions};
 use drystone::{Options, Store};

@@ -51,8 +51,9 @@ class Cache(_drystone.RawCache):
     and values, 1 GiB unless something else is said or was said before (None for no limit). eviction_policy: "s3-fifo",
     "least-recently-stored", "least-recently-used", "least-frequently-used" or "none". pickle: whether values of other types
     are pickled, which lets whoever writes the directory execute code here. Settings are kept in the store and hold for
-    all users of the cache. maintenance: seconds between runs of the thread that expires, culls and compacts; None for
-    none.
+    all users of the cache. maintenance: seconds between runs of the thread that expires, culls and compacts, and that
+    compacts earlier when this object has evicted or replaced more than a quarter of the limit (and 16 MiB); None for no
+    thread.
     """
 
     def __new__(
