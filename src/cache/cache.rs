@@ -299,12 +299,14 @@ impl Cache {
     }
 
     /// Removes everything, in constant time: what was set before is not seen any more by any process. Its space
-    /// comes back with [`Cache::cull`] and compaction.
+    /// comes back when the maintenance thread of this cache, which is called, has taken it out and compacted the
+    /// store; without one ([`CacheOptions::maintenance`]) with [`Cache::cull`] and then
+    /// [`Store::compact`]. Compaction alone frees nothing of it.
     pub fn clear(&self) -> Result<()> {
         self.inner.clear()
     }
 
-    /// Removes all entries that carry a tag, in constant time.
+    /// Removes all entries that carry a tag, in constant time; their space comes back as with [`Cache::clear`].
     pub fn evict(&self, tag: &str) -> Result<()> {
         self.inner.evict_tag(tag)
     }

@@ -80,7 +80,7 @@ impl Inner {
     /// Begins a new generation of a tag, and removes the entries of the one before; how many.
     pub fn evict_tag_counted(&self, tag: &str) -> Result<u64> {
         let before = self.tag_generation(tag)?;
-        self.evict_tag(tag)?;
+        self.begin_tag(tag)?;
         let (cleared, mut removed) = (self.cleared().0, 0);
         let mut guard = self.enter_writing()?;
         self.for_each(&mut guard, |live, guard| {
@@ -94,6 +94,8 @@ impl Inner {
             Ok(())
         })?;
         self.ledger.tally(Count::Expirations, removed);
+        // Not before: what the thread takes out is not counted here.
+        self.call_for_pass();
         Ok(removed)
     }
 

@@ -31,18 +31,26 @@ impl Inner {
         Ok(entry.map_or(0, |entry| entry.version.number()))
     }
 
-    /// Begins a new generation of everything.
+    /// Begins a new generation of everything; the thread takes the entries out.
     pub fn clear(&self) -> Result<()> {
         loop {
             let version = self.generations.set(CLEARED, b"")?;
             if self.ledger.clear(Cleared(version.number())) {
+                self.call_for_pass();
                 return Ok(());
             }
         }
     }
 
-    /// Begins a new generation of a tag.
+    /// Begins a new generation of a tag; the thread takes its entries out.
     pub fn evict_tag(&self, tag: &str) -> Result<()> {
+        self.begin_tag(tag)?;
+        self.call_for_pass();
+        Ok(())
+    }
+
+    /// Begins a new generation of a tag.
+    pub fn begin_tag(&self, tag: &str) -> Result<()> {
         // First, so that whoever sees the new generation looks for it.
         self.ledger.note_evicted_tag();
         self.generations.set(tag_key(tag), b"").map(drop)

@@ -2,7 +2,7 @@
 //! compacts the store. It is the only thread that the library starts by itself.
 //!
 //! It works once in an interval, and before that when it is called: by who has removed or replaced so much that
-//! the store takes up far more than the cache holds.
+//! the store takes up far more than the cache holds, and by who clears or evicts a tag.
 //!
 //! Death: with its process; a forked child has none, and calls nobody.
 #![forbid(unsafe_code)]
@@ -144,6 +144,13 @@ impl Inner {
         // multiple of it.
         if before / bound != now / bound && !bug!("given-up-untold") {
             self.calls.tell(|told| told.compact = true);
+        }
+    }
+
+    /// Calls the thread to take out what does not count any more, and to compact.
+    pub fn call_for_pass(&self) {
+        if self.calls.is_heard() && !bug!("clearing-untold") {
+            self.calls.tell(|told| told.pass = true);
         }
     }
 }

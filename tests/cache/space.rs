@@ -1,8 +1,8 @@
 //! What a cache gives up does not stay on the disk until its thread comes round.
 #![forbid(unsafe_code)]
 
-use super::options;
-use drystone::cache::{Cache, CacheOptions};
+use super::{options, text};
+use drystone::cache::{Cache, CacheOptions, ItemOptions};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -76,4 +76,37 @@ fn what_is_replaced_or_removed_leaves_the_disk_soon() {
     }
     comes_below(&cache, 60 * MB).expect("one value is left of 200");
     assert_eq!(cache.len(), 1);
+}
+
+#[test]
+fn what_is_cleared_leaves_the_disk_soon() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = kept(dir.path(), CacheOptions::new());
+    for round in 0..3 {
+        for at in 0..20 {
+            cache.set(format!("{at:04}"), value(100 * round + at, 2 * MB)).unwrap();
+        }
+        assert!(on_disk(&cache) >= 40 * MB);
+        cache.clear().unwrap();
+        comes_below(&cache, 8 * MB).expect("nothing is left");
+    }
+    assert!(cache.is_empty());
+}
+
+#[test]
+fn what_had_a_tag_that_was_evicted_leaves_the_disk_soon() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = kept(dir.path(), CacheOptions::new());
+    let tagged = ItemOptions::new().tag("t");
+    cache.set("stays", b"here").unwrap();
+    for at in 0..20 {
+        cache.set_with(format!("{at:04}"), value(at, 2 * MB), &tagged).unwrap();
+    }
+    cache.evict("t").unwrap();
+    comes_below(&cache, 8 * MB).expect("nothing of the tag is left");
+    assert_eq!((text(&cache, "stays").as_deref(), cache.len()), (Some("here"), 1));
+    for at in 0..20 {
+        cache.set_with(format!("{at:04}"), value(at, 100), &tagged).unwrap();
+    }
+    assert_eq!(cache.evict_counted("t").unwrap(), 20, "no thread takes them out before");
 }
