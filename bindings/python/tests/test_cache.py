@@ -1,5 +1,6 @@
 """`drystone.Cache`, method by method, and several processes on one."""
 
+import collections
 import multiprocessing
 import os
 import pickle
@@ -362,3 +363,30 @@ def test_a_cache_of_another_user_or_version_is_refused(directory):
     with open(os.path.join(path, "STORE"), "r+b") as store:
         store.write(whole)
     assert Cache(path, maintenance=None)["k"] == 1
+
+
+def test_what_cannot_be_read_is_not_removed(directory):
+    trusting = Cache(directory / "c", pickle=True, maintenance=None)
+    cache = Cache(directory / "c", maintenance=None)
+    value = collections.Counter("granite")
+
+    def all_refused():
+        removals = [lambda: cache.pop("counter"), lambda: cache.pop("counter", 1, expire_time=True, tag=True)]
+        removals += [lambda side=side: cache.pull("jobs", side=side) for side in ("front", "back")]
+        for remove in (*removals, cache.popitem):
+            with pytest.raises(drystone.UnsupportedType, match="pickle"):
+                remove()
+
+    trusting.set("counter", value, expire=1000, tag="t")
+    job = trusting.push(value, prefix="jobs", expire=1000, tag="t")
+    before = cache._snapshot("counter").version, cache._snapshot(job).version
+    all_refused()
+    with cache.transact():
+        all_refused()
+    with pytest.raises(InterruptedError), cache.transact():
+        all_refused()
+        raise InterruptedError
+    assert (cache._snapshot("counter").version, cache._snapshot(job).version) == before
+    assert trusting.pull("jobs", tag=True) == ((job, value), "t")
+    assert cache.pull("jobs") == (None, None)
+    assert trusting.popitem() == ("counter", value) and len(cache) == 0

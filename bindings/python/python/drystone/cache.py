@@ -177,8 +177,23 @@ class Cache(_drystone.RawCache):
         """Gives a key another expiry; False if it has no value."""
         return self._touch(key, _at(expire))
 
+    def _remove_exactly(self, key, before, pulled=None):
+        """Removes what was seen under a key; whether it stood there still. pulled: prefix, number and side in a queue."""
+        return self._remove(key, before.version)
+
+    def _pop(self, key):
+        # What cannot be decoded is an error, and stays where it is.
+        while True:
+            before = self._snapshot(key)
+            if before is None:
+                return None
+            told = before.told()
+            if self._remove_exactly(key, before):
+                return told
+
     def pop(self, key, default=None, expire_time=False, tag=False, retry=False):
-        """Removes a key; what its value was, or default."""
+        """Removes a key; what its value was, or default. A value that cannot be read here, as a pickle without pickle=True,
+        is an error and is kept."""
         return _told(*(self._pop(key) or (default, None, None)), expire_time, tag)
 
     def delete(self, key, retry=False):
@@ -379,7 +394,8 @@ class Cache(_drystone.RawCache):
         return _queue_key(prefix, self._push(prefix, value, side, _at(expire), tag)[0])
 
     def pull(self, prefix=None, default=(None, None), side="front", expire_time=False, tag=False, retry=False):
-        """Removes the key and the value at an end of a queue; default if it is empty. Each value is pulled once."""
+        """Removes the key and the value at an end of a queue; default if it is empty. Each value is pulled once. A value that
+        cannot be read here, as a pickle without pickle=True, is an error and stays at its end."""
         return self._end_of_queue(prefix, default, side, expire_time, tag, True)
 
     def peek(self, prefix=None, default=(None, None), side="front", expire_time=False, tag=False, retry=False):
@@ -388,11 +404,15 @@ class Cache(_drystone.RawCache):
 
     def _end_of_queue(self, prefix, default, side, expire_time, tag, removes):
         prefix = None if prefix is None else str(prefix)
-        taken = self._take(prefix, side, removes)
-        if taken is None:
-            return _told(default, None, None, expire_time, tag)
-        value, *rest = taken[1].told()
-        return _told((_queue_key(prefix, taken[0]), value), *rest, expire_time, tag)
+        while True:
+            taken = self._take(prefix, side, False)
+            if taken is None:
+                return _told(default, None, None, expire_time, tag)
+            number, before = taken
+            key = _queue_key(prefix, number)
+            value, *rest = before.told()
+            if not removes or self._remove_exactly(key, before, (prefix, number, side)):
+                return _told((key, value), *rest, expire_time, tag)
 
     # Functions
 

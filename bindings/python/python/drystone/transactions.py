@@ -22,7 +22,7 @@ class Journal:
     """A transaction that runs: who runs it, and what its writes have replaced."""
 
     #: The methods that write, which stand in the cache itself while it runs.
-    WRITES = ("_set", "_delete", "_pop", "_touch", "_incr", "_push", "_take", "_clear", "_evict", "_evict_counted")
+    WRITES = ("_set", "_delete", "_remove_exactly", "_touch", "_incr", "_push", "_clear", "_evict", "_evict_counted")
 
     def __init__(self, owner):
         self._pid, self._thread, self._owner = os.getpid(), threading.get_ident(), owner
@@ -58,7 +58,7 @@ class Journal:
         from drystone.cache import _owner
 
         # Other threads may be using the same cache.
-        done = getattr(self if self.is_of(_owner()) else RawCache, name)
+        done = getattr(self if self.is_of(_owner()) else type(cache), name)
         return done(cache, *args, **kwargs)
 
     # Writes: each replaces exactly what it has seen, so that exactly this can be put back
@@ -106,21 +106,21 @@ class Journal:
                 self._note(cache, key, before, version)
                 return total
 
-    def _removed(self, cache, key):
+    def _remove_exactly(self, cache, key, before, pulled=None):
+        if not cache._remove(key, before.version):
+            return False
+        self._note(cache, key, before, None)
+        if pulled is not None:
+            self._pulled[cache._encode_key(key)] = pulled
+        return True
+
+    def _delete(self, cache, key):
         while True:
             before = cache._snapshot(key)
             if before is None:
-                return None
-            if cache._remove(key, before.version):
-                self._note(cache, key, before, None)
-                return before
-
-    def _pop(self, cache, key):
-        before = self._removed(cache, key)
-        return None if before is None else before.told()
-
-    def _delete(self, cache, key):
-        return self._removed(cache, key) is not None
+                return False
+            if self._remove_exactly(cache, key, before):
+                return True
 
     def _clear(self, cache):
         return sum(self._delete(cache, key) for key in cache._keys("any"))
@@ -136,16 +136,6 @@ class Journal:
         number, version = RawCache._push(cache, prefix, value, side, expire_time, tag)
         self._note(cache, _queue_key(prefix, number), None, version)
         return number, version
-
-    def _take(self, cache, prefix, side, removes):
-        from drystone.cache import _queue_key
-
-        taken = RawCache._take(cache, prefix, side, removes)
-        if removes and taken is not None:
-            key = _queue_key(prefix, taken[0])
-            self._note(cache, key, taken[1], None)
-            self._pulled[cache._encode_key(key)] = (prefix, taken[0], side)
-        return taken
 
     # The end
 
