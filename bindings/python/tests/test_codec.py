@@ -713,3 +713,32 @@ def test_tables_that_were_changed_give_an_error(make):
             # What it is may be odd; the memory that it reads is its own.
             repr(value)
 
+
+
+def test_what_polars_cannot_give_to_arrow_is_refused(directory):
+    polars = pytest.importorskip("polars")
+    cache = drystone.Cache(directory / "c", maintenance=None)
+    trusting = drystone.Cache(directory / "c", pickle=True, maintenance=None)
+    objects = polars.DataFrame({"n": [1, 2], "o": polars.Series([object(), object()], dtype=polars.Object)})
+    nested = polars.Series("l", [], dtype=polars.List(polars.Struct({"a": polars.Object})))
+    wide = polars.DataFrame({"w": polars.Series([1, 2**100], dtype=polars.Int128)})
+
+    @cache.memoize()
+    def function(x):
+        return 1
+
+    for value in (objects, objects["o"], nested, wide, wide["w"]):
+        for holder in (value, [1, {"deep": (value,)}]):
+            with pytest.raises(drystone.UnsupportedType, match="objects|Arrow"):
+                cache["k"] = holder
+            with pytest.raises(drystone.Unhashable, match="objects|Arrow"):
+                function(holder)
+    for value in (objects, objects["o"]):
+        with pytest.raises(drystone.UnsupportedType):
+            trusting["k"] = value
+    assert "k" not in cache
+    trusting["wide"] = [wide]
+    assert trusting["wide"][0].equals(wide)
+    # The same columns without objects.
+    cache["k"] = objects.select("n")
+    assert cache["k"].equals(objects.select("n")) and function(objects.select("n")) == 1

@@ -385,10 +385,36 @@ def _take_table(value, kind):
         import polars
 
         if kind is polars.DataFrame:
-            return "name", "polars frame", _stream(value.to_arrow())
+            return "name", "polars frame", _stream(polars_to_arrow(polars, value))
         if kind is polars.Series:
-            return "name", "polars series", _stream(value.to_frame(value.name).to_arrow())
+            return "name", "polars series", _stream(polars_to_arrow(polars, value.to_frame(value.name)))
     return None
+
+
+def polars_to_arrow(polars, frame, **options):
+    """A frame of polars as a table of Arrow's; UnsupportedType if it has columns that Arrow does not know."""
+    import pyarrow
+
+    for name, dtype in frame.schema.items():
+        # Their addresses are what Arrow would get.
+        if _holds_objects(polars, dtype):
+            raise UnsupportedType(
+                f"the column {name!r} of {dtype} of polars holds Python objects, which are not stored: convert it"
+            )
+    try:
+        return frame.to_arrow(**options)
+    except (pyarrow.ArrowException, polars.exceptions.PolarsError) as error:
+        raise UnsupportedType(
+            f"a table of polars with the columns {dict(frame.schema)} is not stored as it is, because Arrow has no such "
+            f"type: {error}; convert it, or open the cache with pickle=True if you trust whoever can write it"
+        ) from error
+
+
+def _holds_objects(polars, dtype):
+    inner = getattr(dtype, "inner", None)
+    fields = [field.dtype for field in getattr(dtype, "fields", ())]
+    within = fields if inner is None else [inner, *fields]
+    return dtype == polars.Object or any(_holds_objects(polars, it) for it in within)
 
 
 def _take_pandas(value):

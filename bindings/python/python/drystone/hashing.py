@@ -299,11 +299,16 @@ def _polars(value, kind):
     """Texts as they were before Arrow's views of them, whose memory depends on how they came about."""
     import polars
 
+    from drystone._types import polars_to_arrow
+
     if kind not in (polars.DataFrame, polars.Series):
         return None
     oldest = {"compat_level": polars.CompatLevel.oldest()} if hasattr(polars, "CompatLevel") else {}
     name, frame = (value.name, value.to_frame("")) if kind is polars.Series else (None, value)
-    table = frame.rechunk().to_arrow(**oldest)
+    try:
+        table = polars_to_arrow(polars, frame.rechunk(), **oldest)
+    except UnsupportedType as error:
+        raise Unhashable(f"an argument cannot be told from others by its content: {error}") from error
     return ("polars", kind.__name__, name, str(frame.schema), _arrow(table, type(table)))
 
 
