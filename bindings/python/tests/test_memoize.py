@@ -108,10 +108,19 @@ def test_what_cannot_be_kept_is_not_lost(directory):
     def large(n):
         return b"x" * n if n else object()
 
-    for n, kind in ((200_000, drystone.TooLarge), (0, drystone.UnsupportedType)):
-        with pytest.raises(kind) as caught:
-            large(n)
-        assert type(caught.value.result) in (bytes, object) and "result" in caught.value.__notes__[0]
+    @cache.memoize()
+    async def large_later(n):
+        return b"x" * n if n else object()
+
+    def later(of):
+        return lambda n: asyncio.run(of(n))
+
+    for n, kind, why in ((200_000, bytes, "larger|limit"), (0, object, "not stored")):
+        for call in (large, large.refresh, later(large_later), later(large_later.refresh)):
+            with pytest.warns(RuntimeWarning, match=f"large.*is not kept: .*({why})"):
+                result = call(n)
+            assert type(result) is kind and (kind is object or result == b"x" * n)
+        assert not large.contains(n) and not large_later.contains(n)
     assert large(10) == b"x" * 10
 
     def full(*said, **more):

@@ -431,6 +431,9 @@ class Cache(_drystone.RawCache):
         says so otherwise. wait: seconds after which others that compute are not waited for. stale_while_revalidate:
         seconds after expiry in which the old result is returned while one computes anew. progress: called with a dict once a
         second while computing or waiting takes longer than one; or "tqdm".
+
+        A result that cannot be kept, because it is too large, of a type that is not stored, or the disk is full, is returned
+        all the same, with a RuntimeWarning, and computed again the next time.
         """
         from drystone.memoize import decorator
 

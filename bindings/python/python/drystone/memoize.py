@@ -10,15 +10,13 @@ import time
 import types
 import warnings
 
-from drystone._drystone import Error, IndexFull, InvalidInput, IoError, Limit, NoSpace, TimedOut, UnsupportedType
+from drystone._drystone import Error, InvalidInput, UnsupportedType
 from drystone.cache import ENOVAL, Cache, _owner
 from drystone.hashing import _module, canonical, code_digest, hash_buffer
 
 _SAID = "drystone.memoize"
 # Whoever computes beside its caller, who may ask again meanwhile: owners that are no thread and no task.
 _BESIDE = itertools.count(1 << 63)
-#: Errors that say nothing about the result: another time, or elsewhere, it could be kept.
-_NO_ROOM = (NoSpace, IndexFull, Limit, IoError, TimedOut)
 #: A longer key is hashed.
 _KEY_BYTES = 200
 #: So long a computation goes on, or is waited for, before anybody is told.
@@ -162,13 +160,8 @@ class Memoized:
         try:
             self.cache.set(key, kept, expire=expire, tag=self._tag)
         except (Error, OSError) as error:
-            if isinstance(error, _NO_ROOM):
-                # What took hours to compute is not lost to a full disk.
-                warnings.warn(f"the result of {self.name} is not kept: {error}", RuntimeWarning, stacklevel=2)
-                return
-            error.result = value
-            error.add_note("The result that could not be kept is the attribute `result` of this error.")
-            raise
+            # What took hours to compute is not lost to a full disk, or to a type that is not stored.
+            warnings.warn(f"the result of {self.name} is not kept: {error}", RuntimeWarning, stacklevel=2)
 
     def _compute_once(self, key, args, kwargs):
         start, told = time.monotonic(), _Told(self._progress, self.name)
