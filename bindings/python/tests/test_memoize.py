@@ -417,3 +417,18 @@ def test_a_directory_serves(directory):
     assert function(1) == 2 and function.cache_info()["misses"] == 1
     with pytest.raises(TypeError):
         Cache(directory / "c", maintenance=None).memoize(lambda x: x)
+
+
+def test_a_refresh_looks_at_its_arguments_before_the_function_does(cache):
+    calls = []
+
+    @cache.memoize()
+    def drained(items):
+        calls.append(1)
+        return [items.pop() for _ in range(len(items))]
+
+    assert drained.refresh([1, 2]) == [2, 1]
+    assert drained.contains([1, 2]) and not drained.contains([])
+    with pytest.raises(drystone.Unhashable):
+        drained.refresh([threading.Lock()])
+    assert len(calls) == 1

@@ -219,8 +219,10 @@ class Memoized:
 
     def refresh(self, *args, **kwargs):
         """Computes, whatever is kept, and keeps the result."""
+        # Before the function, which may change them, or take hours for arguments that have no key.
+        key = self.key(*args, **kwargs)
         value = self.function(*args, **kwargs)
-        self._keep(self.key(*args, **kwargs), value)
+        self._keep(key, value)
         return value
 
     def invalidate(self, *args, **kwargs):
@@ -316,8 +318,9 @@ class AsyncMemoized(Memoized):
                 claim.release()
 
     async def refresh(self, *args, **kwargs):
+        key = self.key(*args, **kwargs)
         value = await self.function(*args, **kwargs)
-        self._keep(self.key(*args, **kwargs), value)
+        self._keep(key, value)
         return value
 
     async def shelve(self, *args, **kwargs):
