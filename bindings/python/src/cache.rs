@@ -158,7 +158,7 @@ impl RawCache {
         let key = codec::encode_key(key)?;
         let Some(item) = checked(py, self.cache.get(&key))? else { return Ok(None) };
         match item.parts.first() {
-            Some(drystone::cache::CacheBytes::View(blob)) if item.parts.len() == 1 => {
+            Some(drystone::cache::CacheBytes::View(blob)) if codec::is_bytes_part(&item.head) => {
                 Ok(Some(Bound::new(py, crate::blob::Blob::new(blob.clone()))?.into_any()))
             }
             _ => self.value_in(py, &item).map(Some),

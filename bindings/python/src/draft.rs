@@ -30,7 +30,7 @@ pub struct RawDraft {
 impl RawDraft {
     /// Memory for a header and so many bytes.
     pub fn new(store: drystone::Store, header: &[u8], len: u64) -> drystone::Result<Self> {
-        let mut draft = store.reserve(len + header.len() as u64)?;
+        let mut draft = store.reserve(len.saturating_add(header.len() as u64))?;
         draft[..header.len()].copy_from_slice(header);
         let (pointer, len) = (draft.as_mut_ptr() as usize, draft.len());
         Ok(Self { state: Mutex::new(State::Open(draft)), store, pointer, len })

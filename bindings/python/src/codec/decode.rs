@@ -41,6 +41,11 @@ fn unhashable(py: Python<'_>) -> PyErr {
     bad(py, "an item of a set, or a key, cannot be one")
 }
 
+/// Whether a head says that the value is the bytes of its first part, as they are.
+pub fn is_bytes_part(head: &[u8]) -> bool {
+    matches!(head, [VERSION | SHARED, BYTES_PART | BYTEARRAY_PART, 0])
+}
+
 /// Decodes a value.
 pub fn decode<'py>(
     py: Python<'py>,

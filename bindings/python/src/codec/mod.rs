@@ -8,5 +8,5 @@ mod decode;
 mod encode;
 mod tags;
 
-pub use decode::decode;
+pub use decode::{decode, is_bytes_part};
 pub use encode::{Encoded, HeldPart, encode, encode_key, queue_key};
