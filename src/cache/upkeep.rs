@@ -119,11 +119,11 @@ impl Calls {
         }
     }
 
-    /// A compaction begins: what was given up until now is dealt with.
-    fn begin_compaction(&self) {
+    /// A compaction may begin: what was given up until now is dealt with; whether there was anything.
+    fn begin_compaction(&self) -> bool {
         let mut told = self.lock();
         told.compact = false;
-        self.given_up.store(0, Ordering::Relaxed);
+        self.given_up.swap(0, Ordering::Relaxed) > 0
     }
 }
 
@@ -185,6 +185,7 @@ impl Drop for Upkeep {
             }
             return;
         }
+        self.calls.listener.store(NOBODY, Ordering::Relaxed);
         self.calls.tell(|told| told.ended = true);
         if let Some(thread) = self.thread.take()
             && thread.thread().id() != std::thread::current().id()
@@ -227,7 +228,8 @@ fn keep(inner: &Inner, task: Task, has_changed: bool) -> Result<()> {
         inner.tally.flush(&inner.ledger);
         is_asked |= removed > 0;
     }
-    inner.calls.begin_compaction();
+    // What was deleted is in none of the counts.
+    is_asked |= inner.calls.begin_compaction();
     if is_asked {
         inner.store.compact(&CompactOptions::new().budget_time(BUDGET))?;
     }

@@ -110,3 +110,20 @@ fn what_had_a_tag_that_was_evicted_leaves_the_disk_soon() {
     }
     assert_eq!(cache.evict_counted("t").unwrap(), 20, "no thread takes them out before");
 }
+
+#[test]
+fn what_was_only_deleted_leaves_the_disk_in_the_next_interval() {
+    let dir = tempfile::tempdir().unwrap();
+    let every = Duration::from_millis(50);
+    let cache = Cache::on(&super::store(dir.path()), &CacheOptions::new().maintenance(every));
+    let cache = cache.expect("a cache");
+    for at in 0..5 {
+        cache.set(format!("{at:04}"), value(at, 2 * MB)).unwrap();
+    }
+    // Long enough for the settings to be an old story when the deletions come.
+    std::thread::sleep(6 * every);
+    for at in 0..5 {
+        assert!(cache.delete(format!("{at:04}")).unwrap());
+    }
+    comes_below(&cache, 4 * MB).expect("nothing is left");
+}
