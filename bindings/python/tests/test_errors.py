@@ -84,6 +84,35 @@ def test_arguments_that_cannot_be(directory):
         Store(directory, size_limit=-1)
 
 
+def test_settings_that_cannot_be_are_told_where_they_are_given(directory):
+    cache = drystone.Cache(directory, size_limit=1000.0, item_limit=np.int64(7), timeout=np.float32(0.5), maintenance=None)
+    limits = (-1, -2, -1.0, 0.5, 2**70, 2.0**63, float("inf"), float("nan")), ("5", True, [5], b"5")
+    times = (-1, -0.001, float("nan"), float("-inf")), ("5", True, [5], b"5")
+    for kind, wrong_limits, wrong_times, wrong_progress in zip(
+        (drystone.InvalidInput, drystone.UnsupportedType), limits, times, (("bar",), (5, True, ["tqdm"])), strict=True
+    ):
+        for name in ("size_limit", "item_limit"):
+            for value in wrong_limits:
+                assert name in str(raised(kind, drystone.Cache, directory, **{name: value}))
+                raised(kind, drystone.memoize, directory / "m", size_limit=value)
+                assert name in str(raised(kind, cache.reset, name, value))
+        for value in wrong_times:
+            for name in ("timeout", "maintenance"):
+                assert name in str(raised(kind, drystone.Cache, directory, **{name: value}))
+            for name in ("wait", "stale_while_revalidate"):
+                assert name in str(raised(kind, cache.memoize, **{name: value}))
+        for value in wrong_progress:
+            assert "tqdm" in str(raised(kind, cache.memoize, progress=value))
+    raised(drystone.UnsupportedType, cache.memoize, expire="5")
+    for name in ("expire", "stale_while_revalidate"):
+        raised(drystone.InvalidInput, cache.memoize, **{name: float("inf")})
+    assert (cache.size_limit, cache.item_limit, cache.timeout) == (1000, 7, 0.5)
+    assert cache.reset("size_limit", 1e9) == 10**9 and type(cache.size_limit) is int and cache.reset("item_limit", 0) == 0
+    assert cache.reset("item_limit", None) is None
+    for options in ({"wait": 0, "progress": "tqdm"}, {"wait": float("inf"), "progress": print}, {"expire": -1}):
+        assert cache.memoize(**options)(lambda x: x)(3) == 3
+
+
 def rewrite(path, at, data):
     path.chmod(0o600)
     with path.open("r+b") as file:

@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import MutableMapping
 
-from drystone import _drystone
+from drystone import _drystone, _settings
 from drystone.store import default_directory
 
 #: Stands for a value that is not there, as in DiskCache.
@@ -76,6 +76,7 @@ class Cache(_drystone.RawCache):
         for setting in unknown:
             if setting not in _IGNORED:
                 raise _drystone.InvalidInput(f"there is no setting {setting!r}; expected one of {sorted(_SETTINGS)}")
+        timeout, maintenance = _settings.seconds("timeout", timeout), _settings.seconds("maintenance", maintenance)
         directory = default_directory("cache") if directory is None else directory
         # Absolute, also where the environment says it, so that a cache that is pickled is found from another working directory.
         directory = pathlib.Path(directory).expanduser().absolute()
@@ -83,8 +84,8 @@ class Cache(_drystone.RawCache):
             cls,
             os.fspath(directory),
             name=name,
-            size_limit=None if size_limit is UNKNOWN else -1 if size_limit is None else size_limit,
-            item_limit=None if item_limit is UNKNOWN else -1 if item_limit is None else item_limit,
+            size_limit=None if size_limit is UNKNOWN else _settings.limit("size_limit", size_limit),
+            item_limit=None if item_limit is UNKNOWN else _settings.limit("item_limit", item_limit),
             eviction_policy=eviction_policy,
             statistics=None if statistics is None else bool(statistics),
             pickle=pickle,
@@ -342,8 +343,10 @@ class Cache(_drystone.RawCache):
         if key not in _SETTINGS:
             raise _drystone.InvalidInput(f"there is no setting {key!r}; expected one of {sorted(_SETTINGS)}")
         if value is not ENOVAL:
-            limit = key in ("size_limit", "item_limit")
-            value = -1 if limit and value is None else bool(value) if key == "statistics" else value
+            if key in ("size_limit", "item_limit"):
+                value = _settings.limit(key, value)
+            elif key == "statistics":
+                value = bool(value)
             self._change_settings(**{key: value})
         return self._settings()[key]
 

@@ -60,8 +60,8 @@ class Cache(_drystone.RawCache):
         disk: None = None,
         *,
         name: str = "default",
-        size_limit: int | None | _Unknown = ...,
-        item_limit: int | None | _Unknown = ...,
+        size_limit: float | None | _Unknown = ...,
+        item_limit: float | None | _Unknown = ...,
         eviction_policy: _Policy | None = None,
         statistics: bool | None = None,
         pickle: bool = False,
@@ -268,7 +268,7 @@ class Cache(_drystone.RawCache):
     def check(self, fix: bool = False, retry: bool = False) -> list[WarningMessage]: ...
     @overload
     def reset(
-        self, key: Literal["size_limit", "item_limit"], value: int | None = ..., update: bool = True
+        self, key: Literal["size_limit", "item_limit"], value: float | None = ..., update: bool = True
     ) -> int | None: ...
     @overload
     def reset(self, key: str, value: Any = ..., update: bool = True) -> Any: ...

@@ -10,6 +10,7 @@ import time
 import types
 import warnings
 
+from drystone import _settings
 from drystone._drystone import Error, InvalidInput, UnsupportedType
 from drystone.cache import ENOVAL, Cache, _owner
 from drystone.hashing import _module, canonical, code_digest, hash_buffer
@@ -53,6 +54,10 @@ def decorator(
     """What `Cache.memoize` returns."""
     if callable(name) or isinstance(name, (staticmethod, classmethod)):
         raise TypeError("memoize is called before it decorates: write @cache.memoize()")
+    wait = _settings.seconds("wait", wait)
+    stale_while_revalidate = _settings.seconds("stale_while_revalidate", stale_while_revalidate, 0, _settings.SPAN_MAX)
+    expire = _settings.seconds("expire", expire, -_settings.SPAN_MAX, _settings.SPAN_MAX)
+    progress = _settings.progress(progress)
     ignore = {ignore} if isinstance(ignore, str) else set(ignore)
 
     def decorate(function):

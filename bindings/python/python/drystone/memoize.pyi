@@ -36,7 +36,7 @@ def memoize(
     directory: str | os.PathLike[str] | Cache | None = None,
     /,
     *,
-    size_limit: int | None = ...,
+    size_limit: float | None = ...,
     eviction_policy: _Policy = ...,
     pickle: bool = ...,
     name: str | None = None,
