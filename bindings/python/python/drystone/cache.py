@@ -47,13 +47,14 @@ class Cache(_drystone.RawCache):
     A `MutableMapping` whose methods are DiskCache's. Arrays of 64 KiB and more, however deep in a value, are read without a
     copy, and stored once however many values hold them; they are read-only.
 
-    directory: made if there is none; without one a directory of this user on this node. size_limit: bytes of keys
+    directory: made if there is none; without one the cache that all programs of this user on this node share, which lasts:
+    in $DRYSTONE_STORE, or below ~/.cache. size_limit: bytes of keys
     and values, 1 GiB unless something else is said or was said before (None for no limit). eviction_policy: "s3-fifo",
     "least-recently-stored", "least-recently-used", "least-frequently-used" or "none". pickle: whether values of other types
     are pickled, which lets whoever writes the directory execute code here. Settings are kept in the store and hold for
-    all users of the cache. maintenance: seconds between runs of the thread that expires, culls and compacts, and that
-    compacts earlier when this object has evicted or replaced more than a quarter of the limit (and 16 MiB); None for no
-    thread.
+    all users of the cache. maintenance: seconds between runs of the thread that expires, culls and compacts, 60 unless
+    said, and that compacts earlier when this object has evicted or replaced more than a quarter of the limit (and
+    16 MiB). None for no thread: then what is removed leaves the disk only by `store().compact()`.
     """
 
     def __new__(
@@ -429,7 +430,8 @@ class Cache(_drystone.RawCache):
         True
 
         Functions and coroutine functions; results by the values of the arguments, with defaults filled in; see
-        `drystone.hashing` for what is equal. name: instead of module and name of the function. typed: 1 and 1.0 differ.
+        `drystone.hashing` for what is equal. Who computes gets the function's own result, all others the kept one, of which
+        arrays are read-only. name: instead of module and name of the function. typed: 1 and 1.0 differ.
         ignore: names (or places) of parameters that do not matter. version: when the function is another one; its code
         says so otherwise. wait: seconds after which others that compute are not waited for. stale_while_revalidate:
         seconds after expiry in which the old result is returned while one computes anew. progress: called with a dict once a
