@@ -1,6 +1,8 @@
 """Memoized functions: computed once, told apart by what they are given and by what they do."""
 
 import asyncio
+import functools
+import inspect
 import multiprocessing
 import os
 import pickle
@@ -432,3 +434,60 @@ def test_a_refresh_looks_at_its_arguments_before_the_function_does(cache):
     with pytest.raises(drystone.Unhashable):
         drained.refresh([threading.Lock()])
     assert len(calls) == 1
+
+
+class Scale:
+    def __init__(self, by):
+        self.by = by
+
+    def __call__(self, x):
+        return x * self.by
+
+    times = __call__
+
+
+def power(base, exponent, *, calls=None):
+    return base**exponent
+
+
+async def power_later(base, exponent):
+    return base**exponent
+
+
+def test_partials_and_bound_methods_are_told_apart_by_what_they_hold(cache):
+    square, cube = (cache.memoize()(functools.partial(power, exponent=it)) for it in (2, 3))
+    of_two = cache.memoize()(functools.partial(power, 2))
+    plain = cache.memoize()(power)
+    for _ in range(2):
+        assert (square(5), cube(5), of_two(5), of_two(exponent=6), plain(5, 2)) == (25, 125, 32, 64, 25)
+    assert [it.cache_info()["misses"] for it in (square, cube, of_two, plain)] == [1, 1, 2, 1]
+    assert cache.memoize()(functools.partial(power, exponent=2)).contains(5) and not square.contains(6)
+    assert square.key(5) != plain.key((), {"exponent": 2}) and list(inspect.signature(square).parameters)[0] == "base"
+    nested = cache.memoize()(functools.partial(functools.partial(power, 2), 10))
+    assert nested() == nested() == 1024 and nested.__name__ == "power" and "power" in nested.name
+    with pytest.raises(pickle.PicklingError):
+        pickle.dumps(nested)
+
+    double, triple = (cache.memoize()(Scale(by).times) for by in (2, 3))
+    assert [double(5), triple(5), double(5), triple(5)] == [10, 15, 10, 15]
+    assert [it.cache_info()["misses"] for it in (double, triple)] == [1, 1]
+    assert cache.memoize()(Scale(2).times).contains(5) and not cache.memoize()(Scale(4).times).contains(5)
+    assert cache.memoize()(functools.partial(Scale(7).times, 2))() == 14
+
+    @cache.memoize()
+    def apply(function, x):
+        return function(x)
+
+    assert [apply(square, 5), apply(cube, 5), apply(square, 5)] == [25, 125, 25]
+
+    later = cache.memoize()(functools.partial(power_later, exponent=2))
+    assert inspect.iscoroutinefunction(later.function) and asyncio.run(later(5)) == asyncio.run(later(5)) == 25
+    assert later.cache_info()["misses"] == 1
+
+
+def test_objects_that_can_be_called_are_refused_with_a_way_out(cache):
+    for wrong in (Scale(2), functools.partial(Scale(2), 3), 5):
+        for options in ({}, {"name": "n"}, {"version": 1}):
+            with pytest.raises(drystone.UnsupportedType, match="call"):
+                cache.memoize(**options)(wrong)
+    assert cache.memoize(name="n", version=1)(Scale(2))(4) == 8

@@ -429,7 +429,7 @@ class Cache(_drystone.RawCache):
         >>> area(2) == area(width=2, height=1)
         True
 
-        Functions and coroutine functions; results by the values of the arguments, with defaults filled in; see
+        Functions, coroutine functions, partials and bound methods of them, told apart by what they hold; results by the values of the arguments, with defaults filled in; see
         `drystone.hashing` for what is equal. Who computes gets the function's own result, all others the kept one, of which
         arrays are read-only. name: instead of module and name of the function. typed: 1 and 1.0 differ.
         ignore: names (or places) of parameters that do not matter. version: when the function is another one; its code

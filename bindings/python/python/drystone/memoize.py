@@ -63,14 +63,36 @@ def decorator(
     def decorate(function):
         if isinstance(function, (staticmethod, classmethod)):
             raise TypeError(f"write @{type(function).__name__} above @cache.memoize(), not below it")
+        inner, _ = _unbound(function)
+        if not callable(inner):
+            raise UnsupportedType(f"a {type(inner).__name__} cannot be memoized: it cannot be called")
+        if not hasattr(inner, "__qualname__") and (name is None or version is None):
+            raise UnsupportedType(
+                f"an object of type {type(inner).__name__} that can be called has no name and no code of its own: memoize a "
+                "function that calls it, or say name= and version="
+            )
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise UnsupportedType(f"{function.__qualname__} yields its results: return a list of them to keep it")
+            raise UnsupportedType(f"{inner.__qualname__} yields its results: return a list of them to keep it")
         kind = AsyncMemoized if inspect.iscoroutinefunction(function) else Memoized
         return kind(
             cache, function, name, typed, expire, tag, ignore, version, wait, stale_while_revalidate, progress
         )
 
     return decorate
+
+
+def _unbound(function):
+    """The function of a partial or of a bound method, and what it is called with besides."""
+    held = []
+    while True:
+        if isinstance(function, functools.partial):
+            held += [function.args, function.keywords]
+            function = function.func
+        elif isinstance(function, types.MethodType):
+            held.append(function.__self__)
+            function = function.__func__
+        else:
+            return function, tuple(held)
 
 
 class Memoized:
@@ -81,7 +103,9 @@ class Memoized:
     def __init__(
         self, cache, function, name, typed, expire, tag, ignore, version, wait, stale, progress
     ):
-        functools.update_wrapper(self, function)
+        inner, self._held = _unbound(function)
+        functools.update_wrapper(self, inner)
+        self.__wrapped__ = function
         self.cache = cache
         self.function = function
         self._signature = inspect.signature(function)
@@ -90,12 +114,14 @@ class Memoized:
         parameters = self._signature.parameters
         unknown = {it for it in ignore if isinstance(it, str)} - set(parameters)
         if unknown and not any(it.kind is it.VAR_KEYWORD for it in parameters.values()):
-            raise InvalidInput(f"ignore= names {sorted(unknown)}, which are no parameters of {function.__qualname__}")
-        self.name = name or f"{_module(function.__module__)}.{function.__qualname__}"
+            raise InvalidInput(f"ignore= names {sorted(unknown)}, which are no parameters of {name or inner.__qualname__}")
+        self.name = name or f"{_module(inner.__module__)}.{inner.__qualname__}"
         # Versions of a function live side by side: each has keys of its own.
-        self.version = canonical(version) if version is not None else code_digest(function)
+        self.version = canonical(version) if version is not None else code_digest(inner)
         # Results are kept with their dates, or keyed without some of the arguments: others do not meet them.
         how = (*sorted(map(str, ignore)), *([] if stale is None else [("dated",)]))
+        if self._held:
+            how = (*how, ("bound", len(self._held)))
         self._begin = (_SAID, self.name, self.version, *([how] if how else []))
         self._hits = self._misses = 0
         self._plain = all(
@@ -110,6 +136,8 @@ class Memoized:
             said = args
         else:
             said = self._bound(args, kwargs)
+        if self._held:
+            said = (*self._held, *said)
         said = tuple([canonical(it, self._typed) for it in said])
         key = (*self._begin, said)
         encoded = self.cache._encode_key(key)
@@ -256,10 +284,11 @@ class Memoized:
 
     def __reduce__(self):
         # As a function is: by its name.
-        return self.function.__qualname__
+        return self.__qualname__
 
     def _canonical(self, typed, depth):
-        return ("memoized", self.name, self.version)
+        said = ("memoized", self.name, self.version)
+        return (*said, canonical(self._held, typed, depth)) if self._held else said
 
     def __repr__(self):
         return f"<memoized {self.name} in {self.cache!r}>"
