@@ -19,7 +19,15 @@ from conformance import KIB, MIB, array, at_once, content, hold_against, reboote
 import drystone
 from drystone import Cache, InvalidInput
 
-NOT_MIRRORED = {"another_process": "no test of its own: what the other processes do is OTHER"}
+BY_THE_THREAD = "what the thread does is asked of evictions"
+NOT_MIRRORED = {
+    "another_process": "no test of its own: what the other processes do is OTHER",
+    "a_setting_ends_while_all_is_being_read": "a call of Python cannot be held up in the middle",
+    "what_had_a_tag_that_was_evicted_leaves_the_disk_soon": BY_THE_THREAD,
+    "what_is_cleared_leaves_the_disk_soon": BY_THE_THREAD,
+    "what_is_replaced_or_removed_leaves_the_disk_soon": BY_THE_THREAD,
+    "what_was_only_deleted_leaves_the_disk_in_the_next_interval": BY_THE_THREAD,
+}
 
 POLICIES = ["least-recently-stored", "s3-fifo", "least-recently-used"]
 
@@ -691,3 +699,35 @@ def test_what_one_handle_clears_evicts_or_sets_the_other_sees(opened):
 
 def test_each_test_of_rust_is_mirrored_or_listed():
     hold_against("cache", globals(), NOT_MIRRORED, "test_each_test_of_rust_is_mirrored_or_listed")
+
+
+@pytest.mark.parametrize("policy", ["least-recently-used", "least-frequently-used"])
+@pytest.mark.parametrize("hot", [1, 20])
+def test_what_is_used_again_and_again_stays(opened, policy, hot):
+    cache = opened(item_limit=100, eviction_policy=policy)
+    for key in range(100):
+        cache[key] = 0
+    for key in range(100, 200):
+        assert all(cache.get(used) == 0 for used in range(hot))
+        cache[key] = 0
+    assert all(used in cache for used in range(hot))
+
+
+@pytest.mark.parametrize("policy", ["least-recently-used", "least-frequently-used"])
+def test_what_was_only_set_goes_in_the_order_in_which_it_came(opened, policy):
+    cache = opened(item_limit=10, eviction_policy=policy)
+    for key in range(25):
+        cache[key] = 0
+    assert sorted(cache) == list(range(15, 25))
+
+
+def test_what_is_evicted_leaves_the_disk_soon(tmp_path):
+    limit = 20_000_000
+    with Cache(tmp_path / "cache", size_limit=limit, maintenance=3600.0) as cache:
+        for seed in range(100):
+            cache["array", seed] = array(2_000_000, seed)
+        segments = tmp_path / "cache" / "segments"
+        end = time.monotonic() + 30
+        while sum(path.stat().st_blocks * 512 for path in segments.glob("*.seg")) > 3 * limit:
+            assert time.monotonic() < end, "the disk holds more than three times the limit"
+            time.sleep(0.05)

@@ -29,6 +29,7 @@ from drystone import Cache, InvalidInput, NoSpace, NotFound, ReadOnly, Store
 NOT_MIRRORED = {
     "many_with_duplicates_inside_are_as_one_by_one": "there is no put of many",
     "none_at_all_are_put": "there is no put of many",
+    "many_are_synced_together_also_while_the_index_grows": "there is no put of many",
     "many_large_ones_span_segments": "there is no put of many, and segments have the default size",
     "a_segment_size_must_be_a_power_of_two_in_bounds": "segments have the default size",
     "segments_are_sealed_at_the_size_asked_for": "segments have the default size",
