@@ -144,10 +144,11 @@ impl CacheOptions {
         self
     }
 
-    /// Starts a thread that removes what has expired and compacts the store, so often, and compacts it earlier
-    /// when this cache, or a clone of it, has evicted, replaced or removed more than 16 MiB and more than a quarter
-    /// of the size limit (of what it holds, without a limit), or when it was cleared or a tag was evicted. None is started unless this is called; without one
-    /// what is evicted stays on the disk until somebody compacts the store.
+    /// Starts a thread that removes what has expired and compacts the store, so often, and compacts it earlier when
+    /// this cache, or a clone of it, has evicted, replaced or removed more than 16 MiB and more than a quarter of
+    /// the size limit (of what it holds, without a limit), or when it was cleared or a tag was evicted. None is
+    /// started unless this is called; without one what is evicted stays on the disk until somebody compacts the
+    /// store.
     pub fn maintenance(mut self, every: Duration) -> Self {
         self.upkeep = Some(every);
         self
