@@ -77,7 +77,9 @@ class Cache(_drystone.RawCache):
         for setting in unknown:
             if setting not in _IGNORED:
                 raise _drystone.InvalidInput(f"there is no setting {setting!r}; expected one of {sorted(_SETTINGS)}")
-        timeout, maintenance = _settings.seconds("timeout", timeout), _settings.seconds("maintenance", maintenance)
+        timeout = _settings.seconds("timeout", timeout)
+        # Without a pause it would do nothing else.
+        maintenance = _settings.seconds("maintenance", maintenance, least=0.01)
         directory = default_directory("cache") if directory is None else directory
         # Absolute, also where the environment says it, so that a cache that is pickled is found from another working directory.
         directory = pathlib.Path(directory).expanduser().absolute()
