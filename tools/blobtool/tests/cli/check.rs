@@ -53,6 +53,7 @@ fn a_clean_store_is_0_and_says_so() {
             "hashed_bytes",
             "index_checked",
             "keys",
+            "losses",
             "notices",
             "records",
             "repair",
@@ -130,4 +131,27 @@ fn what_is_no_store_is_10_and_options_that_make_no_sense_are_2() {
     tool.fails(10, ["fsck", "--deep"]);
     assert_eq!(tool.run(["fsck", "--yes"]).code, Some(2));
     assert_eq!(tool.run(["fsck", "--dry-run"]).code, Some(2));
+}
+
+#[test]
+fn what_is_lost_without_an_index_is_5_with_its_name_and_mended_6() {
+    let tool = Tool::new();
+    tool.file("f", noise(9000, 1));
+    let id = tool.ok(["put", "--name", "k", "f"]);
+    // Nothing was synced: a power loss would leave the same.
+    let stat = &tool.json(["stat", &id])[0];
+    let segment = stat["segment"].as_u64().expect("a number");
+    let file = tool.store().join(format!("segments/{segment:08x}.seg"));
+    flip(&file, stat["offset"].as_u64().expect("a number") + 5000);
+    fs::remove_dir_all(tool.store().join("run")).expect("a run");
+    let ran = tool.run(["fsck", "--deep", "--json"]);
+    let document = &crate::tool::documents(&String::from_utf8_lossy(&ran.out))[0];
+    assert_eq!((&document["clean"], &document["damage"]), (&false.into(), &0.into()));
+    let found = document["findings"].as_array().expect("findings").iter();
+    let lost: Vec<_> = found.filter(|finding| finding["severity"] == "loss").collect();
+    let names = |finding: &&serde_json::Value| finding["names"].to_string().contains("\"k\"");
+    assert!(!lost.is_empty() && lost.iter().all(names), "{document}");
+    assert!(ran.failed(5).contains("losses found"));
+    tool.fails(6, ["fsck", "--repair", "--yes"]);
+    assert!(tool.ok(["fsck", "--deep"]).contains(": clean"));
 }

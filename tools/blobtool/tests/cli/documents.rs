@@ -63,6 +63,7 @@ fn info_tells_what_the_store_holds() {
             "file_system",
             "free_bytes",
             "hash",
+            "held_back_bytes",
             "index_buckets",
             "index_bytes",
             "index_generation",
