@@ -50,7 +50,9 @@ impl Engine {
             false => self.segment_bytes()?,
         };
         if !options.dry_run {
+            // Counted first: a store that is taken for a small one gives back what it holds.
             self.count_again()?;
+            self.hold_back_anew();
         }
         report.held_back_bytes = self.held_back_bytes()?;
         report.time = pace.elapsed();
@@ -106,7 +108,6 @@ impl Engine {
         if !bug!("uncounted-left") {
             self.run.control.raise_appended(bytes);
         }
-        self.hold_back_anew();
         Ok(())
     }
 
@@ -128,9 +129,6 @@ impl Engine {
         let nominees = self.nominate(census, garbage_min, &open)?;
         let (done, outcome) = take_all(self, options, pace, report.bytes_before, &nominees);
         report.add(&done.report);
-        if !options.dry_run {
-            self.hold_back_anew();
-        }
         outcome.map(|()| done.emptied_bytes + cut)
     }
 

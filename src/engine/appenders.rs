@@ -200,7 +200,7 @@ impl Engine {
         if !is_new || self.run.control.is_earlier(number) || bug!("synced-unnoted") {
             return Ok(());
         }
-        appender.note_all_durable(&self.run.control)
+        appender.note_durable(&self.run.control)
     }
 
     /// Gives an appender back whose records are durable. The note only tells others what is known; an

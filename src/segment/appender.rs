@@ -167,7 +167,7 @@ impl Appender {
         self.tail
     }
 
-    /// Whether it is long, or has so many records, that whoever seals it has much to do.
+    /// Whether it has appended so many records that whoever seals it has much to do.
     pub fn is_full(&self) -> bool {
         self.count >= RECORDS_MAX
     }
@@ -341,14 +341,10 @@ impl Appender {
         Ok(())
     }
 
-    /// As [`note_durable`](Self::note_durable), where somebody has made durable all that has been appended.
-    pub fn note_all_durable(&mut self, control: &Control) -> Result<()> {
-        self.durable = self.tail;
-        self.note_durable(control)
-    }
-
-    /// Notes in the segment what is durable: recovery need not verify it.
+    /// Notes in the segment that all that has been appended was made durable, by whomever: recovery need
+    /// not verify it.
     pub fn note_durable(&mut self, control: &Control) -> Result<()> {
+        self.durable = self.tail;
         let mut batch = self.batch();
         let mut digest = [0; 32];
         digest[..8].copy_from_slice(&self.durable.to_le_bytes());
