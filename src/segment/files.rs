@@ -126,22 +126,23 @@ struct HeadFault {
 }
 
 /// Maps all that a file holds, though whoever seals it may be cutting it off meanwhile.
+///
+/// What it held before says nothing: it is cut behind its last record, and its footer may reach further
+/// than what was cut off.
 pub fn map_all(file: &dyn File) -> Result<Map> {
-    let mut len = file.len()?;
-    // It is cut once, behind its last record, and grows from then on.
+    // It is cut once, and grows from then on.
     for _ in 0..MAP_ATTEMPTS_MAX {
+        let len = file.len()?;
         match file.map(len, Access::Read) {
-            Err(error) if error.kind() == ErrorKind::Damaged => {
-                let now = file.len()?;
-                if now >= len || bug!("mapped-once") {
+            Err(error) if error.kind() == ErrorKind::Damaged && !bug!("mapped-once") => {
+                if bug!("grown-back-damaged") && file.len()? >= len {
                     return Err(error);
                 }
-                len = now;
             }
             mapped => return mapped,
         }
     }
-    file.map(len, Access::Read)
+    file.map(file.len()?, Access::Read)
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ struct CuttingDisk {
     below: Arc<RealDisk>,
     /// Where the records of the segment end.
     end: u64,
+    /// The length that its footer gives it once a mapping has failed.
+    sealed_len: u64,
     is_cut: Arc<AtomicBool>,
 }
 
@@ -26,6 +28,7 @@ struct CuttingFile {
     /// The file to be written to, if it is the segment.
     writable: Option<Arc<dyn File>>,
     end: u64,
+    sealed_len: u64,
     is_cut: Arc<AtomicBool>,
 }
 
@@ -49,8 +52,8 @@ impl Disk for CuttingDisk {
         let Some(below) = self.below.open(path, access)? else { return Ok(None) };
         let is_segment = path.starts_with("segments/");
         let writable = if is_segment { self.below.open(path, Access::Write)? } else { None };
-        let (end, is_cut) = (self.end, self.is_cut.clone());
-        Ok(Some(Arc::new(CuttingFile { below, writable, end, is_cut })))
+        let (end, sealed_len, is_cut) = (self.end, self.sealed_len, self.is_cut.clone());
+        Ok(Some(Arc::new(CuttingFile { below, writable, end, sealed_len, is_cut })))
     }
     fn create(&self, _: &str) -> Result<Arc<dyn File>> {
         only_read()
@@ -115,7 +118,11 @@ impl File for CuttingFile {
         self.below.is_owner_writable()
     }
     fn map(&self, len: u64, access: Access) -> Result<Map> {
-        self.below.map(len, access)
+        let mapped = self.below.map(len, access);
+        if let (Err(_), Some(file)) = (&mapped, &self.writable) {
+            file.set_len(self.sealed_len).expect("a footer");
+        }
+        mapped
     }
     fn try_lock(&self, _: u64, _: u64, _: LockKind) -> Result<bool> {
         only_read()
@@ -128,35 +135,46 @@ impl File for CuttingFile {
     }
 }
 
-/// Puts a blob in and reads it where the segment is cut in between; `boot` is the reader's.
-fn read_while_cut(path: &Path, boot: Option<&str>) {
+/// Puts a blob in and reads it where the segment is cut in between; `boot` is the reader's. The footer
+/// that follows reaches `beyond` bytes further than what was cut off.
+fn read_while_cut(path: &Path, boot: Option<&str>, beyond: Option<u64>) {
     let body = bytes(3000, 1);
     let writer = options().create(true).open(path).expect("a store");
     let id: BlobId = writer.put(&body).expect("a put");
     let stat = writer.stat(&id).expect("a stat").expect("it is there");
     let end = (stat.offset + 64 + stat.len).next_multiple_of(64);
     let file = segment_file(path, stat.segment);
-    assert!(std::fs::metadata(&file).expect("a segment").len() > end, "nothing is reserved");
+    let reserved = std::fs::metadata(&file).expect("a segment").len();
+    assert!(reserved > end, "nothing is reserved");
+    let sealed_len = beyond.map_or(end, |beyond| reserved + beyond);
     let open =
         OpenOptions { writable: true, boot_id: boot.map(Into::into), ..OpenOptions::default() };
     let below = RealDisk::open(path, &open).expect("a directory");
     let is_cut = Arc::new(AtomicBool::new(false));
-    let disk = Arc::new(CuttingDisk { below, end, is_cut: is_cut.clone() });
+    let disk = Arc::new(CuttingDisk { below, end, sealed_len, is_cut: is_cut.clone() });
     let reader = options().read_only(true).disk(disk).open(path).expect("a reader");
     let blob = reader.get(&id).expect("a get").expect("it is there");
     assert!(*blob == body[..], "other bytes");
     assert!(is_cut.load(Relaxed), "nothing was cut");
-    assert_eq!(std::fs::metadata(&file).expect("a segment").len(), end);
+    assert_eq!(std::fs::metadata(&file).expect("a segment").len(), sealed_len);
 }
 
 #[test]
 fn a_segment_that_is_cut_while_it_is_mapped_is_read() {
     let dir = in_memory();
-    read_while_cut(&dir.path().join("store"), None);
+    read_while_cut(&dir.path().join("store"), None, None);
 }
 
 #[test]
 fn a_segment_that_is_cut_while_a_recovery_maps_it_is_read() {
     let dir = in_memory();
-    read_while_cut(&dir.path().join("store"), Some("another"));
+    read_while_cut(&dir.path().join("store"), Some("another"), None);
+}
+
+#[test]
+fn a_segment_whose_footer_reaches_beyond_what_was_cut_off_is_read() {
+    let dir = in_memory();
+    for (beyond, boot) in [(0, None), (64, None), (64, Some("another"))] {
+        read_while_cut(&dir.path().join(format!("{beyond} {boot:?}")), boot, Some(beyond));
+    }
 }
