@@ -8,7 +8,7 @@ use crate::format::word::{Word, WordKind};
 use std::collections::HashMap;
 
 /// Bytes of a tombstone, about: words do not tell.
-const TOMB_BYTES: u64 = 2 * HEADER_BYTES;
+pub const TOMB_BYTES: u64 = 2 * HEADER_BYTES;
 /// Segment numbers that are counted in a row; those far above them in a map.
 const ROW_MAX: usize = 1 << 20;
 

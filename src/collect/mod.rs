@@ -8,7 +8,7 @@ mod expire;
 mod in_flight;
 mod steps;
 
-pub use census::Census;
+pub use census::{Census, TOMB_BYTES};
 pub use cycle::{Collected, Cycle};
 #[cfg(test)]
 pub use steps::{Roots, acquit_in_flight, condemn, sweep, walk};

@@ -8,13 +8,13 @@
 #![forbid(unsafe_code)]
 
 use super::lanes::take_all;
-use super::options::{CompactOptions, CompactReport, MIN_GARBAGE_ALL};
+use super::options::{CompactOptions, CompactReport};
 use super::pace::Pace;
-use crate::collect::{Census, Collected, Cycle};
+use crate::collect::{Census, Collected, Cycle, TOMB_BYTES};
 use crate::disk::Access;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::format::segment::HEAD_BYTES;
+use crate::format::segment::{ENTRY_BYTES, HEAD_BYTES};
 use crate::segment::{FileBlocks, end_of};
 use crate::sync::epoch::pin;
 use std::collections::HashMap;
@@ -24,6 +24,8 @@ use std::collections::HashMap;
 const TOMBS_PART: u64 = 16;
 /// Times that all is gone through, for tombstones whose copies become garbage.
 const ROUNDS_MAX: u32 = 3;
+/// Share of these in what has been copied, and then in a segment, for which that is worth another copy.
+const MIN_GARBAGE_AGAIN: f64 = 0.08;
 
 impl Engine {
     /// Gives up what nothing names, and gets its space back.
@@ -59,8 +61,8 @@ impl Engine {
         Ok(report)
     }
 
-    /// Drops tombstones. Of `all` nothing is left of them: what has been copied of them is garbage then, and
-    /// is gone through again.
+    /// Drops tombstones. Of `all` little is left of them: what has been copied of them is garbage then, and
+    /// is gone through again where it is more than a trace.
     fn drop_due(
         &self,
         cycle: &Cycle<'_>,
@@ -69,12 +71,13 @@ impl Engine {
         report: &mut CompactReport,
     ) -> Result<()> {
         // What was asked to be moved in any case has been.
-        let rest = options.clone().min_garbage(options.garbage_min().max(MIN_GARBAGE_ALL));
+        let is_anew = bug!("trace-copied-again");
+        let rest = if is_anew { options.clone() } else { options.again(MIN_GARBAGE_AGAIN) };
         for round in 1.. {
             let dropped = self.drop_tombstones(&pin())?;
             report.dropped_tombstones += dropped;
-            let is_last = dropped == 0 || !options.all || !report.complete || round == ROUNDS_MAX;
-            if is_last || bug!("one-round") {
+            let is_last = !options.all || !report.complete || round == ROUNDS_MAX;
+            if is_last || bug!("one-round") || !is_much(dropped, report) {
                 break;
             }
             let census = cycle.collect(false, &pin())?.census;
@@ -126,7 +129,10 @@ impl Engine {
         } else {
             self.seal_own(census, garbage_min, &pin())?;
         }
-        let nominees = self.nominate(census, garbage_min, &open)?;
+        let mut nominees = self.nominate(census, garbage_min, &open)?;
+        if options.is_again {
+            nominees.iter_mut().for_each(|nominee| nominee.is_small = false);
+        }
         let (done, outcome) = take_all(self, options, pace, report.bytes_before, &nominees);
         report.add(&done.report);
         outcome.map(|()| done.emptied_bytes + cut)
@@ -150,6 +156,13 @@ impl Engine {
 fn is_tombs_due(options: &CompactOptions, census: &Census) -> bool {
     let keys = census.refs + census.blobs + census.tombs;
     census.tombs > 0 && (options.all || census.tombs > keys / TOMBS_PART)
+}
+
+/// Whether what these tombstones take is worth copying once more what has been copied.
+fn is_much(tombstones: u64, report: &CompactReport) -> bool {
+    let bytes = (tombstones * (TOMB_BYTES + ENTRY_BYTES)) as f64;
+    bytes > MIN_GARBAGE_AGAIN * report.copied_bytes as f64
+        || tombstones > 0 && bug!("trace-copied-again")
 }
 
 impl CompactReport {

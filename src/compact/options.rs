@@ -9,7 +9,7 @@ use std::time::Duration;
 /// A segment is written anew when at least this share of it is garbage.
 const MIN_GARBAGE: f64 = 0.25;
 /// With [`CompactOptions::all`].
-pub(super) const MIN_GARBAGE_ALL: f64 = 0.01;
+const MIN_GARBAGE_ALL: f64 = 0.01;
 
 /// Told how far a compaction has come.
 type OnProgress = Arc<dyn Fn(&CompactProgress) + Send + Sync>;
@@ -24,6 +24,7 @@ pub struct CompactOptions {
     pub(super) budget_time: Option<Duration>,
     pub(super) dry_run: bool,
     pub(super) two_lanes_from: Option<u64>,
+    pub(super) is_again: bool,
     pub(super) on_progress: Option<OnProgress>,
 }
 
@@ -100,6 +101,12 @@ impl CompactOptions {
     pub fn two_lanes_from(mut self, bytes: u64) -> Self {
         self.two_lanes_from = Some(bytes);
         self
+    }
+
+    /// The same for what this compaction has written itself: no small segments are merged once more.
+    pub(super) fn again(&self, garbage_min: f64) -> Self {
+        let min_garbage = Some(self.garbage_min().max(garbage_min));
+        Self { min_garbage, is_again: true, ..self.clone() }
     }
 
     pub(super) fn garbage_min(&self) -> f64 {

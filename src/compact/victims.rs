@@ -9,10 +9,10 @@ use crate::disk::{Access, File};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::format::record::{Header, State};
-use crate::format::segment::{ENTRY_BYTES, Entry, HEAD_BYTES};
+use crate::format::segment::{ENTRY_BYTES, Entry, HEAD_BYTES, TRAILER_BYTES};
 use crate::format::word::{Location, Word, WordKind};
 use crate::id::Key;
-use crate::segment::{FileBlocks, Files, Mapped, RECORDS_MAX, end_of, read_listed, walk};
+use crate::segment::{Appender, FileBlocks, Files, Mapped, RECORDS_MAX, end_of, read_listed, walk};
 use crate::sync::epoch::Guard;
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -96,9 +96,20 @@ pub struct Victim {
 impl Victim {
     /// The share of it that would not stay.
     pub fn garbage(&self) -> f64 {
-        let live: u64 = self.live.iter().map(|live| live.bytes + ENTRY_BYTES).sum();
-        share(self.len.saturating_sub(live + HEAD_BYTES), self.len)
+        share(self.len.saturating_sub(len_of_copies(&self.live)), self.len)
     }
+}
+
+/// Bytes of a sealed segment of copies of these records: what stands between them for their alignment is
+/// no garbage.
+fn len_of_copies<'a>(live: impl IntoIterator<Item = &'a Live>) -> u64 {
+    let start = (HEAD_BYTES, HEAD_BYTES + TRAILER_BYTES);
+    let (_, len) = live.into_iter().fold(start, |(end, len), live| {
+        let (_, behind) = Appender::place_copy(end, &live.header, live.bytes);
+        let bytes = if bug!("alignment-is-garbage") { live.bytes } else { behind - end };
+        (behind, len + bytes + ENTRY_BYTES)
+    });
+    len
 }
 
 impl Engine {
@@ -201,17 +212,17 @@ impl Engine {
     /// Bytes of a victim that would stay after a sweep: what it names and is not condemned.
     pub(super) fn live_after_sweep(&self, victim: &Victim, guard: &Guard) -> Result<u64> {
         let index = self.index(guard);
-        let mut bytes = HEAD_BYTES;
+        let mut stays = Vec::with_capacity(victim.live.len());
         for live in victim.live.chunks(LANES) {
             live.iter().for_each(|live| index.prefetch(live.key));
             for live in live {
                 let word = index.lookup(live.key)?.word;
                 if !(word.is_live() && word.has(Word::CONDEMNED)) {
-                    bytes += live.bytes + ENTRY_BYTES;
+                    stays.push(live);
                 }
             }
         }
-        Ok(if bytes > HEAD_BYTES { bytes } else { 0 })
+        Ok(if stays.is_empty() { 0 } else { len_of_copies(stays) })
     }
 
     /// Which of these segments the index still names something in: by a pass over it.

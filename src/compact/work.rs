@@ -124,11 +124,6 @@ impl<'a> Work<'a> {
         }
         let guard = pin();
         let victim = match self.engine.victim(nominee, &guard) {
-            Ok(Some(victim)) if (victim.live.len() as u64) < nominee.named => {
-                // Something has been superseded meanwhile; or what is named is not listed.
-                self.suspects.insert(nominee.number);
-                victim
-            }
             Ok(Some(victim)) => victim,
             Ok(None) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::Damaged => {
@@ -190,6 +185,10 @@ impl<'a> Work<'a> {
         self.report.rewritten_segments += u64::from(!victim.live.is_empty());
         self.emptied_bytes += victim.len;
         let Victim { mapped, record_bytes, live, .. } = victim;
+        if (live.len() as u64) < nominee.named {
+            // Something has been superseded meanwhile; or what is named is not listed.
+            self.suspects.insert(nominee.number);
+        }
         self.emptied.push(Emptied { number: mapped.number, record_bytes, were_live: live });
         drop(mapped);
         let is_much =

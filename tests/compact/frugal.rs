@@ -54,6 +54,24 @@ fn one_compaction_of_all_is_enough() {
 }
 
 #[test]
+fn a_trace_of_garbage_is_not_worth_another_copy() {
+    let scratch = Scratch::in_memory();
+    let store = scratch.open(Store::options().create(true).segment_bytes(4 * MIB as u64));
+    // Large enough to be aligned to pages: what stands between two of them is no garbage.
+    let len = 64 * KIB;
+    let ids: Vec<_> = (0..400).map(|seed| store.put(&bytes(len, seed)).unwrap()).collect();
+    ids.iter().step_by(2).for_each(|id| assert!(store.unpin(id).unwrap()));
+    let all = CompactOptions::new().all(true);
+    let report = store.compact(&all).unwrap();
+    assert_eq!(report.dropped_tombstones, 200);
+    let live = (ids.len() / 2 * len) as u64;
+    assert!(report.copied_bytes < live * 11 / 10, "{live} bytes are live: {report:?}");
+    let again = store.compact(&all).unwrap();
+    assert!(again.copied_bytes < live / 5, "{live} bytes are live: {again:?}");
+    ids.iter().skip(1).step_by(2).for_each(|id| assert!(store.get(id).unwrap().is_some()));
+}
+
+#[test]
 fn a_dry_run_tells_about_what_a_real_one_frees() {
     // Of a store that was closed its open segments are nobody's; of one in use they are its own.
     for is_closed in [false, true] {
