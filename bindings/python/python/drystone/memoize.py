@@ -10,7 +10,7 @@ import time
 import types
 import warnings
 
-from drystone import _settings
+from drystone import _settings, by_value
 from drystone._drystone import Error, InvalidInput, UnsupportedType
 from drystone.cache import ENOVAL, Cache, _owner
 from drystone.hashing import _module, canonical, code_digest, hash_buffer
@@ -115,18 +115,25 @@ class Memoized:
         unknown = {it for it in ignore if isinstance(it, str)} - set(parameters)
         if unknown and not any(it.kind is it.VAR_KEYWORD for it in parameters.values()):
             raise InvalidInput(f"ignore= names {sorted(unknown)}, which are no parameters of {name or inner.__qualname__}")
-        self.name = name or f"{_module(inner.__module__)}.{inner.__qualname__}"
-        # Versions of a function live side by side: each has keys of its own.
-        self.version = canonical(version) if version is not None else code_digest(inner)
+        # How to make it again.
+        self._said = (cache, function, name, typed, expire, tag, ignore, version, wait, stale, progress)
         # Results are kept with their dates, or keyed without some of the arguments: others do not meet them.
-        how = (*sorted(map(str, ignore)), *([] if stale is None else [("dated",)]))
+        self._how = (*sorted(map(str, ignore)), *([] if stale is None else [("dated",)]))
         if self._held:
-            how = (*how, ("bound", len(self._held)))
-        self._begin = (_SAID, self.name, self.version, *([how] if how else []))
+            self._how = (*self._how, ("bound", len(self._held)))
+        # Versions of a function live side by side: each has keys of its own.
+        self._call_it(
+            name or f"{_module(inner.__module__)}.{inner.__qualname__}",
+            canonical(version) if version is not None else code_digest(inner),
+        )
         self._hits = self._misses = 0
         self._plain = all(
             it.kind is it.POSITIONAL_OR_KEYWORD and it.default is it.empty for it in self._signature.parameters.values()
         )
+
+    def _call_it(self, name, version):
+        self.name, self.version = name, version
+        self._begin = (_SAID, name, version, *([self._how] if self._how else []))
 
     # Keys
 
@@ -283,8 +290,7 @@ class Memoized:
         return BoundMemoized(self, instance)
 
     def __reduce__(self):
-        # As a function is: by its name.
-        return self.__qualname__
+        return by_value.reduce(self)
 
     def _canonical(self, typed, depth):
         said = ("memoized", self.name, self.version)
