@@ -198,15 +198,6 @@ impl RawCache {
         checked(py, self.cache.delete(&key))
     }
 
-    fn _pop<'py>(
-        &self,
-        py: Python<'py>,
-        key: &Bound<'py, PyAny>,
-    ) -> PyResult<Option<Bound<'py, PyTuple>>> {
-        let key = codec::encode_key(key)?;
-        checked(py, self.cache.pop(&key))?.map(|item| self.told(py, &item)).transpose()
-    }
-
     #[pyo3(signature = (key, expire_time=None))]
     fn _touch(
         &self,
@@ -343,21 +334,16 @@ impl RawCache {
         Ok((number, version.number()))
     }
 
-    /// The number and the entry at an end of a queue, which is removed if that is asked for; None if there is none.
-    fn _take(
+    /// The number and the entry at an end of a queue; None if there is none.
+    fn _peek(
         &self,
         py: Python<'_>,
         prefix: Option<&str>,
         side: &str,
-        removes: bool,
     ) -> PyResult<Option<(u64, Snapshot)>> {
         let side = side_of(py, side)?;
-        let taken = with_queue(prefix, |queue| match removes {
-            true => self.cache.pull(queue, side),
-            false => self.cache.peek(queue, side),
-        });
-        let taken = checked(py, taken)?;
-        Ok(taken.map(|(number, item)| (number, Snapshot::new(item, self.pickle))))
+        let found = checked(py, with_queue(prefix, |queue| self.cache.peek(queue, side)))?;
+        Ok(found.map(|(number, item)| (number, Snapshot::new(item, self.pickle))))
     }
 
     /// Makes what stands under a key of a queue a part of it.

@@ -1341,9 +1341,7 @@ def test_an_array_draft_that_is_named_by_a_long_key_is_the_same_blob(each):
     assert id == each.put_array(np.arange(20_000, dtype="f8")) == each.refs("arrays").get(b"k" * 5 * KIB)["value"]
 
 
-@pytest.mark.parametrize(
-    "endless", [(1 << 60, 1), differs(((1 << 64) - 1, 2), because="the length does not fit: an OverflowError")]
-)
+@pytest.mark.parametrize("endless", [(1 << 60, 1), ((1 << 64) - 1, 2), (0, 1 << 64), 1 << 63])
 def test_data_must_be_as_long_as_the_header_says(store, endless):
     # An array knows its length; the bytes of a blob may be fewer or more than its header says.
     whole = saved(np.arange(3, dtype="f8"))

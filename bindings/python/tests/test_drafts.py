@@ -77,6 +77,9 @@ def test_only_the_array_itself_is_committed(store):
         store.empty((-1,))
     with pytest.raises(ValueError):
         store.empty(3, order="K")
+    for endless in (1 << 61, (1 << 64, 2), (1 << 40, 1 << 40), (0, 1 << 63)):
+        with pytest.raises(ValueError, match="more bytes than can be addressed"):
+            store.empty(endless)
 
 
 def test_it_is_committed_again_where_that_failed(store, directory):

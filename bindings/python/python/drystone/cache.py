@@ -411,10 +411,10 @@ class Cache(_drystone.RawCache):
     def _end_of_queue(self, prefix, default, side, expire_time, tag, removes):
         prefix = None if prefix is None else str(prefix)
         while True:
-            taken = self._take(prefix, side, False)
-            if taken is None:
+            found = self._peek(prefix, side)
+            if found is None:
                 return _told(default, None, None, expire_time, tag)
-            number, before = taken
+            number, before = found
             key = _queue_key(prefix, number)
             value, *rest = before.told()
             if not removes or self._remove_exactly(key, before, (prefix, number, side)):

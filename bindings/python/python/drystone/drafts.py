@@ -1,9 +1,14 @@
 """Arrays that are filled in place, in the memory of the store."""
 
+import math
+
 import numpy
 
 from drystone._drystone import InvalidInput, UnsupportedType
 from drystone._types import header_for
+
+#: An index of NumPy is signed.
+_BYTES_MAX = 2**63 - 1
 
 
 class DraftArray(numpy.ndarray):
@@ -40,6 +45,9 @@ def empty(store, shape, dtype, order):
         raise UnsupportedType(f"an array of {dtype} holds Python objects, which are not stored")
     if order not in ("C", "F") or any(n < 0 for n in shape):
         raise InvalidInput("shape is made of numbers from 0 on, and order is 'C' or 'F'")
+    # As NumPy does, what has no elements is not asked how long it would be.
+    if math.prod(shape) * dtype.itemsize > _BYTES_MAX or any(n > _BYTES_MAX for n in shape):
+        raise InvalidInput(f"an array of shape {shape} and type {dtype} has more bytes than can be addressed")
     count = 1
     for n in shape:
         count *= n
