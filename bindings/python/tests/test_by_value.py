@@ -1,10 +1,13 @@
 """Memoized functions of scripts, in workers that cannot import them."""
 
+import copy
+import gc
 import pickle
 import subprocess
 import sys
 import textwrap
 import threading
+import weakref
 
 import pytest
 
@@ -44,6 +47,12 @@ LOKY = """
             return x * by
         return times
 
+    def recursive():
+        @memoize({directory!r})
+        def local_factorial(n):
+            return n * local_factorial(n - 1) if n else 1
+        return local_factorial
+
     class Held:
         @memoize({directory!r})
         def method(self, x):
@@ -57,6 +66,7 @@ LOKY = """
                 assert parallel(delayed(even)(n) for n in range(6)) == [True, False] * 3
                 if {backend!r} == "loky":
                     assert parallel(delayed(local(7))(x) for x in range(3)) == [0, 7, 14]
+                    assert parallel(delayed(recursive())(n) for n in range(6)) == [1, 1, 2, 6, 24, 120]
                     assert parallel(delayed(Held().method)(x) for x in range(3)) == [-1, 0, 1]
         assert slow(2) == 9 and slow.cache_info()["misses"] == 0, "the workers' results are ours"
         assert factorial(5) == 120 and factorial.cache_info()["misses"] == 0
@@ -97,8 +107,98 @@ def test_a_function_that_holds_what_cannot_be_sent_is_refused(directory):
     def local():
         return held.locked()
 
-    with pytest.raises((pickle.PicklingError, AttributeError)):
+    with pytest.raises(TypeError, match="lock"):
         pickle.dumps(local)
+
+
+def sent(memoized):
+    return pickle.loads(pickle.dumps(memoized))
+
+
+def test_an_edited_function_is_another_wherever_its_partner_is_known(directory):
+    cloudpickle = pytest.importorskip("cloudpickle")
+    cache = Cache(directory)
+    base = None
+
+    @cache.memoize()
+    def helper(n):
+        return base(n - 1)
+
+    for k in range(50):
+        base = None
+
+        def edited(n, k=k):
+            return k if n <= 0 else helper(n)
+
+        base = cache.memoize(version=k)(edited)
+        # The one before is gone, and this one may stand where that stood.
+        cache.clear()
+        again = pickle.loads(cloudpickle.dumps(base))
+        assert again is not base and again(1) == k
+        again.cache.clear()
+
+
+def full(x, units="m"):
+    return x, units
+
+
+def test_a_function_is_not_taken_for_one_with_other_settings(directory, monkeypatch):
+    pytest.importorskip("cloudpickle")
+    cache, other = Cache(directory / "one"), Cache(directory / "other")
+    module, raw = sys.modules[__name__], full
+    named = cache.memoize()(raw)
+    monkeypatch.setattr(module, "full", named)
+    assert sent(named) is named
+    deaf = cache.memoize(ignore=("units",))(raw)
+    assert sent(deaf) is not named and [sent(deaf)("a", it) for it in ("m", "ft")] == [("a", "m")] * 2
+    assert [named("a", it) for it in ("m", "ft")] == [("a", "m"), ("a", "ft")]
+    elsewhere = sent(other.memoize(expire=5, tag="t")(raw))
+    assert elsewhere.cache._directory == other._directory and elsewhere(1) == (1, "m")
+    assert other.get(elsewhere.key(1), tag=True) == ((1, "m"), "t") and named.key(1) not in cache
+    for how in ({"typed": True}, {"expire": 3}, {"tag": "x"}, {"wait": 3}, {"stale_while_revalidate": 3}):
+        assert sent(cache.memoize(**how)(raw)) is not named, how
+    assert copy.copy(deaf) is copy.deepcopy(deaf) is deaf
+
+
+def test_many_functions_that_are_sent_share_a_cache_and_are_forgotten(directory):
+    cloudpickle = pytest.importorskip("cloudpickle")
+    cache = Cache(directory)
+
+    def scaled(k):
+        @cache.memoize()
+        def times(x):
+            return k * x
+
+        return times
+
+    arrived = [pickle.loads(cloudpickle.dumps(scaled(k))) for k in range(100)]
+    assert [it(2) for it in arrived] == [2 * k for k in range(100)]
+    assert len({id(it.cache) for it in arrived}) == 1
+    gone = weakref.ref(arrived[0].function)
+    large = pickle.loads(cloudpickle.dumps(scaled(b"x" * (2 << 20))))
+    assert large(2) == b"x" * (4 << 20)
+    large_gone = weakref.ref(large.function)
+    del arrived, large
+    gc.collect()
+    assert gone() is None and large_gone() is None
+
+
+def test_what_cannot_be_sent_is_named_where_it_is_missed(directory, monkeypatch):
+    pytest.importorskip("cloudpickle")
+    lock = threading.Lock()
+
+    @Cache(directory).memoize()
+    def holder():
+        return lock.locked()
+
+    main = sys.modules["__main__"]
+    holder.__module__, holder.__qualname__ = "__main__", "holder_of_a_lock"
+    monkeypatch.setattr(main, "holder_of_a_lock", holder, raising=False)
+    data = pickle.dumps(holder)
+    assert pickle.loads(data) is holder, "as in a process that was forked"
+    monkeypatch.delattr(main, "holder_of_a_lock")
+    with pytest.raises(pickle.PicklingError, match="could not be sent.*lock"):
+        pickle.loads(data)
 
 
 def test_without_cloudpickle_only_what_has_a_name_is_pickled(directory, monkeypatch):

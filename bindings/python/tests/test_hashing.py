@@ -534,3 +534,57 @@ def test_what_a_script_defines_is_the_same_in_the_processes_it_spawns(tmp_path):
         "    process.join()\n"
     )
     subprocess.run([sys.executable, script], check=True, timeout=120)
+
+
+@dataclasses.dataclass
+class Samples(list):
+    unit: str = "m"
+
+
+@dataclasses.dataclass
+class Names(dict):
+    unit: str = "m"
+
+
+@dataclasses.dataclass
+class Refused(Exception):
+    code: int = 0
+
+
+class Slotted:
+    __slots__ = ("factor",)
+
+
+@dataclasses.dataclass
+class Scaled(Slotted):
+    x: int
+
+
+@dataclasses.dataclass(slots=True)
+class Lean:
+    x: int
+
+
+def test_a_dataclass_is_told_apart_by_what_it_holds_besides_its_fields():
+    def scaled(factor):
+        made = Scaled(1)
+        made.factor = factor
+        return made
+
+    def refused(*args):
+        made = Refused(1)
+        made.args = args
+        return made
+
+    def filled(made, with_):
+        (made.extend if isinstance(made, list) else made.update)(with_)
+        return made
+
+    for one, same, other in [
+        (filled(Samples(), [1]), filled(Samples(), [1]), filled(Samples(), [2])),
+        (filled(Names(), {"a": 1}), filled(Names(), {"a": 1}), filled(Names(), {"a": 2})),
+        (refused(1), refused(1), refused(2)),
+        (scaled(2), scaled(2), scaled(3)),
+        (Lean(1), Lean(1), Lean(2)),
+    ]:
+        assert digest(one) == digest(same) != digest(other), type(one)

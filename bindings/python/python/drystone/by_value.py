@@ -6,6 +6,7 @@ pickle the functions of one by value, with cloudpickle; and so is a memoized one
 
 import collections
 import functools
+import os
 import pickle
 import sys
 import threading
@@ -14,7 +15,9 @@ from drystone.hashing import hash_buffer
 
 #: Functions that this process has been sent, by the digest of how they were pickled: a task brings its own each time.
 _sent = collections.OrderedDict()
-_SENT_MAX = 256
+_SENT_MAX = 32
+#: What holds more is loaded each time, as a plain function is, and not kept.
+_SENT_BYTES_MAX = 1 << 20
 _lock = threading.Lock()
 # What is being pickled or loaded in this thread: a function that calls itself names itself.
 _under_way = threading.local()
@@ -39,14 +42,25 @@ def reduce(memoized):
     if id(memoized) in tokens:
         return _itself, (id(memoized),)
     tokens[id(memoized)] = memoized
+    said, refused = memoized._said, None
     try:
-        sent = pickler.dumps(memoized._said)
-    except Exception:
-        # Something that it uses cannot be pickled; by its name it may yet be found.
-        return qualname
+        # Not the cache, which the process that loads it has once for all functions.
+        sent = pickler.dumps(said[1:])
+    except Exception as error:
+        if not is_named:
+            raise
+        # By its name it may yet be found: a process that was forked has it.
+        sent, refused = None, f"{type(error).__name__}: {error}"
     finally:
         del tokens[id(memoized)]
-    return _again, (type(memoized), module, qualname, memoized.name, memoized.version, id(memoized), sent)
+    names = (module, qualname, memoized.name, memoized.version)
+    return _again, (type(memoized), names, _how(memoized), id(memoized), sent, refused)
+
+
+def _how(memoized):
+    """What else tells two memoized functions of one name and code apart."""
+    cache, _, _, typed, expire, tag, ignore, _, wait, stale, _ = memoized._said
+    return (type(cache), cache._directory, cache._said), (typed, expire, tag, sorted(map(str, ignore)), wait, stale)
 
 
 def _tokens():
@@ -61,30 +75,51 @@ def _itself(token):
     return _tokens()[token]
 
 
-def _again(kind, module, qualname, name, version, token, sent):
+def _again(kind, names, how, token, sent, refused):
     """The function of that name, if it is there, else the one that was sent."""
+    module, qualname, name, version = names
     found = find(module, qualname)
-    if isinstance(found, kind) and (found.name, found.version) == (name, version):
+    if type(found) is kind and (found.name, found.version, _how(found)) == (name, version, how):
         return found
-    digest = hash_buffer(sent)
+    if sent is None:
+        raise pickle.PicklingError(f"{qualname} is not here, and could not be sent: {refused}")
+    tokens = _tokens()
+    # What is a part of another function may name that one, and so is another each time.
+    is_kept = not tokens and len(sent) <= _SENT_BYTES_MAX
+    digest = hash_buffer(pickle.dumps((names, how, sent))) if is_kept else None
     with _lock:
-        if digest in _sent:
+        if is_kept and digest in _sent:
             _sent.move_to_end(digest)
             return _sent[digest]
-    # It is there before what it is made of is loaded, which may name it.
-    again, tokens = kind.__new__(kind), _tokens()
+    # It is there, and says its name, before what it is made of is loaded, which may name it.
+    again = kind.__new__(kind)
+    again.name, again.version = name, version
     outer, tokens[token] = tokens.get(token), again
     try:
-        again.__init__(*pickle.loads(sent))
+        function, *rest = pickle.loads(sent)
+        made = (_cache(*how[0]), function, *rest)
+        # Its version was found where its code stands.
+        again.__init__(*made[:7], 0, *made[8:])
     finally:
         if outer is None:
             del tokens[token]
         else:
             tokens[token] = outer
+    again._said = made
     # The main module has another name there, and its code another digest; the results are the same.
     again._call_it(name, version)
-    with _lock:
-        again = _sent.setdefault(digest, again)
-        while len(_sent) > _SENT_MAX:
-            _sent.popitem(last=False)
+    if is_kept:
+        with _lock:
+            again = _sent.setdefault(digest, again)
+            while len(_sent) > _SENT_MAX:
+                _sent.popitem(last=False)
     return again
+
+
+def _cache(kind, directory, said):
+    return _open(kind, directory, tuple(sorted(said.items())), os.getpid())
+
+
+@functools.lru_cache(maxsize=64)
+def _open(kind, directory, said, _):
+    return kind._reopen(directory, dict(said))

@@ -147,7 +147,7 @@ def _object(value, kind, typed, depth):
     if isinstance(value, enum.Enum):
         said = value.name if not isinstance(value, enum.Flag) else value.value
         return ("enum", _named(kind), said)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type) and _is_its_fields(kind):
         fields = {it.name: getattr(value, it.name, None) for it in dataclasses.fields(value)}
         fields.update(getattr(value, "__dict__", {}))
         return ("dataclass", _named(kind), canonical(fields, typed, depth))
@@ -162,6 +162,23 @@ def _object(value, kind, typed, depth):
         return ("key", kind.__name__, _encode(value))
     except TypeError:
         return _pickled(value, kind)
+
+
+#: The flag of types that a class statement has made (Py_TPFLAGS_HEAPTYPE).
+_MADE_BY_CLASS = 1 << 9
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_its_fields(kind):
+    """Whether a dataclass holds nothing besides its fields and what is in its `__dict__`."""
+    known = {it.name for it in dataclasses.fields(kind)} | {"__dict__", "__weakref__"}
+    for base in kind.__mro__[:-1]:
+        slots = vars(base).get("__slots__", ())
+        # A list or an exception has contents of its own.
+        slots = {slots} if isinstance(slots, str) else set(slots)
+        if not base.__flags__ & _MADE_BY_CLASS or not known.issuperset(slots):
+            return False
+    return True
 
 
 def _module(name):

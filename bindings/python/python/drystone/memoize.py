@@ -99,6 +99,8 @@ class Memoized:
     """A function whose results are kept. Called as the function is; `call` computes in any case."""
 
     __class_getitem__ = classmethod(types.GenericAlias)
+    # Of one that is being made from how it was pickled.
+    _held = ()
 
     def __init__(
         self, cache, function, name, typed, expire, tag, ignore, version, wait, stale, progress
@@ -291,6 +293,12 @@ class Memoized:
 
     def __reduce__(self):
         return by_value.reduce(self)
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, _):
+        return self
 
     def _canonical(self, typed, depth):
         said = ("memoized", self.name, self.version)
