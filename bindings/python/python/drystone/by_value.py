@@ -10,6 +10,7 @@ import os
 import pickle
 import sys
 import threading
+import weakref
 
 from drystone.hashing import hash_buffer
 
@@ -18,6 +19,8 @@ _sent = collections.OrderedDict()
 _SENT_MAX = 32
 #: What holds more is loaded each time, as a plain function is, and not kept.
 _SENT_BYTES_MAX = 1 << 20
+#: The caches of what was sent, as long as any of it is there.
+_caches = weakref.WeakValueDictionary()
 _lock = threading.Lock()
 # What is being pickled or loaded in this thread: a function that calls itself names itself.
 _under_way = threading.local()
@@ -117,9 +120,11 @@ def _again(kind, names, how, token, sent, refused):
 
 
 def _cache(kind, directory, said):
-    return _open(kind, directory, tuple(sorted(said.items())), os.getpid())
-
-
-@functools.lru_cache(maxsize=64)
-def _open(kind, directory, said, _):
-    return kind._reopen(directory, dict(said))
+    key = (kind, directory, tuple(sorted(said.items())), os.getpid())
+    with _lock:
+        cache = _caches.get(key)
+    if cache is None:
+        cache = kind._reopen(directory, said)
+        with _lock:
+            cache = _caches.setdefault(key, cache)
+    return cache
