@@ -2,7 +2,9 @@
 
 import copy
 import gc
+import os
 import pickle
+import signal
 import subprocess
 import sys
 import textwrap
@@ -11,7 +13,7 @@ import weakref
 
 import pytest
 
-from drystone import Cache, memoize
+from drystone import Cache, by_value, memoize
 
 LOKY = """
     import os, sys
@@ -181,6 +183,22 @@ def test_many_functions_that_are_sent_share_a_cache_and_are_forgotten(directory)
     del arrived, large
     gc.collect()
     assert gone() is None and large_gone() is None
+
+
+def test_a_child_that_is_forked_while_another_thread_loads_one_is_not_held_up(directory):
+    cloudpickle = pytest.importorskip("cloudpickle")
+
+    @Cache(directory).memoize()
+    def double(x):
+        return 2 * x
+
+    data = cloudpickle.dumps(double)
+    with by_value._lock:
+        child = os.fork()
+        if not child:
+            signal.alarm(20)
+            os._exit(0 if pickle.loads(data)(2) == 4 else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_what_cannot_be_sent_is_named_where_it_is_missed(directory, monkeypatch):

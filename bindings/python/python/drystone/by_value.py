@@ -22,6 +22,8 @@ _SENT_BYTES_MAX = 1 << 20
 #: The caches of what was sent, as long as any of it is there.
 _caches = weakref.WeakValueDictionary()
 _lock = threading.Lock()
+# A thread that is not in a forked child may have held it.
+os.register_at_fork(after_in_child=lambda: globals().update(_lock=threading.Lock()))
 # What is being pickled or loaded in this thread: a function that calls itself names itself.
 _under_way = threading.local()
 

@@ -24,7 +24,6 @@ import pickle
 import sys
 import threading
 import types
-import weakref
 
 from drystone._drystone import RawCache, Unhashable, UnsupportedType, hash_buffer
 
@@ -165,27 +164,17 @@ def _object(value, kind, typed, depth):
         return _pickled(value, kind)
 
 
-#: What `_is_its_fields` has found.
-_fielded = weakref.WeakKeyDictionary()
 #: The flag of types that a class statement has made (Py_TPFLAGS_HEAPTYPE).
 _MADE_BY_CLASS = 1 << 9
 
 
 def _is_its_fields(kind):
     """Whether a dataclass holds nothing besides its fields and what is in its `__dict__`."""
-    try:
-        return _fielded[kind]
-    except KeyError:
-        _fielded[kind] = is_plain = _look_into(kind)
-        return is_plain
-
-
-def _look_into(kind):
     known = {it.name for it in dataclasses.fields(kind)} | {"__dict__", "__weakref__"}
     for base in kind.__mro__[:-1]:
         slots = vars(base).get("__slots__", ())
-        # A list or an exception has contents of its own.
         slots = {slots} if isinstance(slots, str) else set(slots)
+        # A list or an exception has contents of its own.
         if not base.__flags__ & _MADE_BY_CLASS or not known.issuperset(slots):
             return False
     return True
