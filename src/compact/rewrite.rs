@@ -14,7 +14,7 @@
 use super::pace::Pace;
 use super::victims::{Live, Victim};
 use crate::blob::published_rest;
-use crate::engine::Engine;
+use crate::engine::{Engine, TargetEntry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Header, State};
 use crate::format::word::Location;
@@ -26,6 +26,10 @@ use crate::units::{MIB, PAGE_BYTES};
 /// Records of one write, and bytes, if it is not one record that has more.
 const BATCH_RECORDS_MAX: usize = 320;
 const BATCH_BYTES_MAX: u64 = 8 * MIB;
+/// So many bytes at a time are written out.
+const WRITE_OUT_BYTES: u64 = 4 * MIB;
+/// So far behind the last copy.
+const WRITE_OUT_LAG_BYTES: u64 = 2 * MIB;
 
 /// Where the copies go, and what has been copied.
 pub struct Rewriter<'a> {
@@ -45,6 +49,9 @@ struct Target {
     appender: Appender,
     /// There is no more space than what it has.
     is_spare: bool,
+    /// Below that the medium has been asked to take it.
+    written_out: u64,
+    entry: TargetEntry,
 }
 
 impl Target {
@@ -65,6 +72,17 @@ impl Target {
             (end, count) = (behind, count + 1);
         }
         count
+    }
+
+    /// Has the medium take what is there, so that it works while more is copied and the sync at the end
+    /// finds little left. Not the last of it: who cuts a file waits for the page that is cut.
+    fn write_out(&mut self) {
+        let end = self.appender.tail().saturating_sub(WRITE_OUT_LAG_BYTES) & !(PAGE_BYTES - 1);
+        let bytes = end.saturating_sub(self.written_out);
+        if bytes >= WRITE_OUT_BYTES {
+            self.appender.file().begin_writing_out(self.written_out, bytes);
+            self.written_out = end;
+        }
     }
 }
 
@@ -113,9 +131,14 @@ impl<'a> Rewriter<'a> {
             // has grown.
             appender.reserve_ahead(self.expected.min(segment_target));
         }
-        let target = Target { appender, is_spare: false };
+        let target = self.enter(appender, false, guard);
         let count = target.takes(live, segment_target).max(1);
         Ok((target, count))
+    }
+
+    fn enter(&self, appender: Appender, is_spare: bool, guard: &Guard) -> Target {
+        let entry = self.engine.appenders(guard).targets.enter(appender.number());
+        Target { appender, is_spare, written_out: 0, entry }
     }
 
     fn copy(
@@ -126,6 +149,7 @@ impl<'a> Rewriter<'a> {
         guard: &Guard,
     ) -> Result<()> {
         let number = victim.mapped.number;
+        victim.populate(live);
         let originals: Option<Vec<Original<'_>>> = live
             .iter()
             .map(|live| {
@@ -136,7 +160,7 @@ impl<'a> Rewriter<'a> {
             .collect();
         let originals =
             originals.ok_or_else(|| Error::damaged("a record is cut short", number, 0))?;
-        let Target { appender, is_spare } = target;
+        let Target { appender, is_spare, written_out, entry } = target;
         let control = &self.engine.run.control;
         let (appender, offsets) =
             appender.attempt(|appender| appender.append_copies(&originals, control))?;
@@ -154,7 +178,9 @@ impl<'a> Rewriter<'a> {
         let bytes: u64 = live.iter().map(|live| live.bytes).sum();
         self.bytes += bytes;
         self.expected = self.expected.saturating_sub(bytes);
-        self.target = Some(Target { appender, is_spare });
+        let mut target = Target { appender, is_spare, written_out, entry };
+        target.write_out();
+        self.target = Some(target);
         self.pace.spend(bytes);
         Ok(())
     }
@@ -169,14 +195,14 @@ impl<'a> Rewriter<'a> {
     }
 
     /// Goes on in the space that is held back; `false` if there is none.
-    pub fn use_spare(&mut self) -> Result<bool> {
+    pub fn use_spare(&mut self, guard: &Guard) -> Result<bool> {
         if self.target.as_ref().is_some_and(|target| target.is_spare) {
             return Ok(false);
         }
         let (files, control) = (&self.engine.files, &self.engine.run.control);
         let spare = Appender::create_from_spare(files, control, Spare::Compaction)?;
         let Some(appender) = spare else { return Ok(false) };
-        if let Some(target) = self.target.replace(Target { appender, is_spare: true }) {
+        if let Some(target) = self.target.replace(self.enter(appender, true, guard)) {
             target.appender.give_up();
         }
         Ok(true)
@@ -192,7 +218,14 @@ impl<'a> Rewriter<'a> {
     /// Gives the target to whoever appends next; one with many records is sealed here, where nobody
     /// waits for it.
     pub fn finish(self, guard: &Guard) {
-        let Some(Target { appender, .. }) = self.target else { return };
+        let Some(Target { mut appender, entry, .. }) = self.target else { return };
+        // Whatever is put behind the copies has to be synced.
+        if bug!("target-kept") {
+            std::mem::forget(entry)
+        } else {
+            drop(entry)
+        };
+        appender.trim();
         if appender.is_full() {
             // Where that fails it stays open, and nobody's.
             let _ = self.engine.seal(appender, guard, false);

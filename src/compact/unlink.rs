@@ -51,6 +51,8 @@ impl Engine {
             }
         }
         self.run.control.announce_unlinks(bytes);
+        // What is mapped of them goes now, and not with whoever comes next: that takes its time.
+        self.segments.note_unlinks(self.run.control.unlink_epoch(), guard);
         sync_name(&self.files)?;
         Ok(gone.len() as u64)
     }

@@ -14,12 +14,15 @@ use crate::format::word::{Location, Word, WordKind};
 use crate::id::Key;
 use crate::segment::{Appender, FileBlocks, Files, Mapped, RECORDS_MAX, end_of, read_listed, walk};
 use crate::sync::epoch::Guard;
+use crate::units::KIB;
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// Lookups that are under way at a time.
 const LANES: usize = 64;
+/// Records so near to each other are read in together with what is between them.
+const POPULATE_GAP_BYTES: u64 = 64 * KIB;
 /// So many small segments are made one.
 const MERGED_MIN: usize = 4;
 /// The same of those that are short because they have as many records as a put seals a segment at.
@@ -94,6 +97,20 @@ pub struct Victim {
 }
 
 impl Victim {
+    /// Has the kernel enter the pages of these records. A write takes back what it has copied into a page
+    /// of the cache where it meets one that is not entered, and begins again.
+    pub fn populate(&self, live: &[Live]) {
+        let mut rest = live;
+        while let Some(first) = rest.first() {
+            let end_of = |live: &Live| live.offset + live.bytes;
+            let is_near = |pair: &[Live]| pair[1].offset - end_of(&pair[0]) <= POPULATE_GAP_BYTES;
+            let count = 1 + rest.windows(2).take_while(|pair| is_near(pair)).count();
+            let end = end_of(&rest[count - 1]);
+            self.mapped.map.populate(first.offset, end - first.offset);
+            rest = &rest[count..];
+        }
+    }
+
     /// The share of it that would not stay.
     pub fn garbage(&self) -> f64 {
         share(self.len.saturating_sub(len_of_copies(&self.live)), self.len)

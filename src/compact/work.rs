@@ -208,7 +208,7 @@ impl<'a> Work<'a> {
             return Ok(true);
         }
         let is_alone = !self.is_beside_another || bug!("lane-takes-spare");
-        Ok(is_alone && self.rewriter.use_spare()?)
+        Ok(is_alone && self.rewriter.use_spare(&pin())?)
     }
 
     /// Unlinks what has been emptied.

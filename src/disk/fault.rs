@@ -298,6 +298,9 @@ impl File for FaultFile {
         self.shared.enter(Call::SetLen)?;
         self.below.set_len(len)
     }
+    fn begin_writing_out(&self, offset: u64, len: u64) {
+        self.below.begin_writing_out(offset, len);
+    }
     fn sync_data(&self) -> Result<()> {
         self.shared.enter(Call::Sync)?;
         self.below.sync_data()

@@ -9,7 +9,7 @@
 
 use super::fork::Entry;
 use super::temporary::Temporary;
-use super::{Access, File, LockKind, Map, Reserve, lock, retry};
+use super::{Access, File, LockKind, Map, Reserve, lock, retry, sys};
 use crate::error::{Error, ErrorKind, Result};
 use crate::step::torn;
 use crate::sync::machine::{AtomicU8, Ordering};
@@ -265,6 +265,12 @@ impl File for RealFile {
         let (fd, len) = (self.fd()?, signed(len)?);
         step!(change);
         retry(|| ftruncate(fd, len)).map_err(|errno| self.fail("set the length", errno))
+    }
+
+    fn begin_writing_out(&self, offset: u64, len: u64) {
+        if let (Ok(fd), false) = (self.fd(), self.is_memory) {
+            sys::begin_writing_out(fd, offset, len);
+        }
     }
 
     fn sync_data(&self) -> Result<()> {

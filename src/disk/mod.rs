@@ -151,6 +151,11 @@ pub trait File: Send + Sync + fmt::Debug {
     fn reserve(&self, from: u64, len: u64, how: Reserve) -> Result<()>;
     /// Sets the length.
     fn set_len(&self, len: u64) -> Result<()>;
+    /// Has the kernel begin to write `len` bytes from `offset` to the medium, so that a sync to come has
+    /// less to wait for. Nobody waits, and nothing is promised: that sync tells whether it went well.
+    fn begin_writing_out(&self, offset: u64, len: u64) {
+        let _ = (offset, len);
+    }
     /// fdatasync.
     fn sync_data(&self) -> Result<()>;
     /// Sets the permission bits.

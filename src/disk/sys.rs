@@ -49,6 +49,13 @@ pub fn futex_wake_all(word: &AtomicU64) {
     }
 }
 
+/// See [`File::begin_writing_out`](super::File::begin_writing_out).
+pub fn begin_writing_out(fd: BorrowedFd<'_>, offset: u64, len: u64) {
+    let (Ok(offset), Ok(len)) = (offset.try_into(), len.try_into()) else { return };
+    // SAFETY: the descriptor is open, and no memory is passed.
+    unsafe { libc::sync_file_range(fd.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
 /// Hints that a cache line is wanted soon; any address will do.
 #[inline]
 pub fn prefetch(address: *const u8) {

@@ -13,6 +13,7 @@ use super::group::Group;
 use super::held_back::HeldBack;
 use super::lasting::Lasting;
 use super::quiet::Quiet;
+use super::targets::Targets;
 use crate::engine::{Durability, Engine};
 use crate::error::{ErrorKind, Result};
 use crate::format::record::Header;
@@ -37,6 +38,8 @@ pub struct Appenders {
     pub held_back: HeldBack,
     /// What it knows to hold nothing pending.
     pub quiet: Quiet,
+    /// What a compaction copies to.
+    pub targets: Targets,
     /// The threads that hash large blobs.
     pub pool: OnceLock<Option<rayon::ThreadPool>>,
 }

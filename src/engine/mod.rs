@@ -10,10 +10,12 @@ mod group;
 mod held_back;
 mod lasting;
 mod quiet;
+mod targets;
 mod threads;
 mod view;
 
 pub use engine::{Durability, Engine, Found, Settings, Verify, is_sole_user, take_users_lock};
 pub use quiet::ALL;
+pub use targets::Entry as TargetEntry;
 pub use threads::default_threads;
 pub use view::View;

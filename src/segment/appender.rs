@@ -267,6 +267,13 @@ impl Appender {
         }
     }
 
+    /// Gives back what it has reserved: less is used up, and who walks over the segment ends where it does.
+    pub fn trim(&mut self) {
+        if self.reserved > self.tail && self.file.set_len(self.tail).is_ok() {
+            self.reserved = self.tail;
+        }
+    }
+
     /// Appends the batch: its records are in the log, pending.
     pub fn append(&mut self, batch: &Batch, control: &Control) -> Result<()> {
         debug_assert_eq!(batch.start(), self.tail, "a batch belongs to the tail it was begun at");

@@ -73,6 +73,11 @@ impl<'f> FileBlocks<'f> {
         Ok(Self { file, len: file.len()?, window, failed: Cell::new(None) })
     }
 
+    /// Has nothing behind an offset be there.
+    pub fn end_at(&mut self, end: u64) {
+        self.len = self.len.min(end);
+    }
+
     /// The error, if anything could not be read.
     pub fn check(&self) -> Result<()> {
         self.failed.take().map_or(Ok(()), Err)

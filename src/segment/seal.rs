@@ -92,11 +92,11 @@ impl Appender {
             return Ok((copies, 0));
         }
         // By `pread`: a page of a mapping that is looked at for one header maps its neighbours, too.
-        let blocks = FileBlocks::new(&*self.file)?;
-        let (mut entries, proved) = walk(&blocks, &self.files, self.number, 0);
+        let mut blocks = FileBlocks::new(&*self.file)?;
+        // Behind the tail is nothing, or what another appender has left.
+        blocks.end_at(self.tail);
+        let (entries, proved) = walk(&blocks, &self.files, self.number, 0);
         blocks.check()?;
-        // Behind the tail may stand what another appender has left.
-        entries.retain(|entry| entry.offset() < self.tail);
         Ok((entries, proved))
     }
 

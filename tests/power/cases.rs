@@ -155,3 +155,11 @@ fn what_a_recovery_shows_and_a_sync_makes_durable_lasts() {
         }
     }
 }
+
+#[test]
+fn what_is_put_behind_the_copies_of_a_compaction_lasts() {
+    let litter = (0..8).map(Action::Put).chain((0..8).step_by(2).map(Action::Unpin));
+    let behind = [Action::Compact(true), Action::Put(8), Action::Put(0), Action::Sync];
+    let actions: Vec<Action> = litter.chain(behind).collect();
+    lasts(&world(None, 0, &actions).expect("nothing is lost"));
+}
