@@ -17,6 +17,8 @@ use crate::sync::machine::{AtomicU64, Ordering, fence};
 use crate::sync::racy::Racy;
 use crate::sync::{Futex, Words};
 use nix::sys::mman::{self, MapFlags, MmapAdvise, ProtFlags};
+use nix::sys::stat::fstat;
+use nix::unistd::geteuid;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::os::fd::BorrowedFd;
@@ -37,6 +39,9 @@ pub enum Advice {
     WillNeed,
 }
 
+/// Pages that the kernel enters with one that is wanted, where it has them (fault_around_bytes).
+const AROUND_BYTES: usize = 64 << 10;
+
 /// Mapped memory; see the head of this file.
 pub struct Map {
     base: NonNull<u8>,
@@ -44,6 +49,8 @@ pub struct Map {
     access: Access,
     /// The fork generation that the mapping does not live beyond, if it is kept from children.
     only_in: Option<u64>,
+    /// Whether the file is this user's: only then the kernel tells of it what it has.
+    is_own: bool,
 }
 
 // SAFETY: a `Map` owns its mapping, which belongs to the process and not to a thread. Everything
@@ -68,7 +75,8 @@ impl Map {
         // SAFETY: without MAP_FIXED the kernel picks addresses that nothing else uses (S10).
         let base = unsafe { mman::mmap(None, size, protection, MapFlags::MAP_SHARED, fd, 0) }
             .map_err(|errno| Error::io(format!("cannot map {len} bytes"), errno.into()))?;
-        Ok(Self { base: base.cast(), len, access, only_in: None })
+        let is_own = fstat(fd).is_ok_and(|stat| stat.st_uid == geteuid().as_raw());
+        Ok(Self { base: base.cast(), len, access, only_in: None, is_own })
     }
 
     /// `len` bytes of zero that only this process sees.
@@ -83,12 +91,13 @@ impl Map {
             .map_err(|errno| {
             Error::io(format!("cannot get {len} bytes of memory"), errno.into())
         })?;
-        Ok(Self { base: base.cast(), len, access: Access::Write, only_in: None })
+        Ok(Self { base: base.cast(), len, access: Access::Write, only_in: None, is_own: false })
     }
 
     /// The kernel maps no empty range; nothing of this one is ever touched.
     fn empty(access: Access) -> Self {
-        Self { base: NonNull::<u64>::dangling().cast(), len: 0, access, only_in: None }
+        let base = NonNull::<u64>::dangling().cast();
+        Self { base, len: 0, access, only_in: None, is_own: false }
     }
 
     /// Bytes that are mapped. ([`Words::len`] counts words.)
@@ -282,13 +291,38 @@ impl Map {
         if start >= end || end > self.len {
             return false;
         }
+        // One page of those that the kernel enters together; it looks at every other one of a stretch that
+        // it is asked for, for longer than it takes to hash them.
+        let base = self.base.as_ptr() as usize;
+        let mut at = start;
+        while self.is_own && at < end {
+            if !self.populate_pages(at, PAGE) {
+                return false;
+            }
+            at = ((base + at) / AROUND_BYTES + 1) * AROUND_BYTES - base;
+        }
+        self.is_own && self.is_resident(start, end) || self.populate_pages(start, end - start)
+    }
+
+    /// Has the kernel enter these pages, one by one.
+    fn populate_pages(&self, start: usize, len: usize) -> bool {
         // SAFETY: the range lies within this mapping's own, whose base is page-aligned; reading pages
         // in changes nothing of what stands in them, and one that cannot be read is an error.
         let populated = unsafe {
             let from = NonNull::new_unchecked(self.base.as_ptr().add(start));
-            mman::madvise(from.cast(), end - start, MmapAdvise::MADV_POPULATE_READ)
+            mman::madvise(from.cast(), len, MmapAdvise::MADV_POPULATE_READ)
         };
         populated.is_ok()
+    }
+
+    /// Whether the kernel has all pages of a stretch, read and whole. `start` is a page's.
+    fn is_resident(&self, start: usize, end: usize) -> bool {
+        const STEP_BYTES: usize = sys::RESIDENT_PAGES_MAX * crate::units::PAGE_BYTES as usize;
+        // SAFETY: the range lies within this mapping's own.
+        let is_there = |at| unsafe {
+            sys::is_resident(self.base.as_ptr().add(at), (end - at).min(STEP_BYTES))
+        };
+        bug!("neighbours-assumed") || (start..end).step_by(STEP_BYTES).all(is_there)
     }
 
     fn madvise(&self, advice: MmapAdvise) -> nix::Result<()> {

@@ -56,6 +56,23 @@ pub fn begin_writing_out(fd: BorrowedFd<'_>, offset: u64, len: u64) {
     unsafe { libc::sync_file_range(fd.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
 }
 
+/// Pages that [`is_resident`] is asked for at a time.
+pub const RESIDENT_PAGES_MAX: usize = 1024;
+
+/// Whether the page cache has the pages of a stretch of a mapping, read and whole. Of a file that is not
+/// this user's the kernel says so in any case.
+///
+/// # Safety
+/// The stretch is mapped, begins with a page and has no more than [`RESIDENT_PAGES_MAX`].
+pub unsafe fn is_resident(start: *mut u8, len: usize) -> bool {
+    let mut pages = [0; RESIDENT_PAGES_MAX];
+    let count = len.div_ceil(crate::units::PAGE_BYTES as usize);
+    // SAFETY: the kernel writes a byte for each page, and the caller promises that there are no more
+    // than there is room for.
+    let told = unsafe { libc::mincore(start.cast(), len, pages.as_mut_ptr()) } == 0;
+    told && pages.iter().take(count).all(|page| page & 1 == 1)
+}
+
 /// Hints that a cache line is wanted soon; any address will do.
 #[inline]
 pub fn prefetch(address: *const u8) {

@@ -6,11 +6,11 @@
 #![forbid(unsafe_code)]
 
 use super::finding::{Cure, Finding, FindingKind};
+use super::gaps::gaps;
 use super::records::{Batch, View};
 use super::site::Site;
 use crate::disk::{Access, File};
 use crate::error::{ErrorKind, Result};
-use crate::format::record::{Header, Kind};
 use crate::format::segment::{ENTRY_BYTES, HEAD_BYTES, Head, TRAILER_MAGIC, Trailer};
 use crate::format::word::Location;
 use crate::id::Key;
@@ -20,7 +20,6 @@ use crate::segment::{
 };
 use crate::sync::machine::{AtomicU64, Ordering};
 use rayon::prelude::*;
-use std::ops::Range;
 use std::sync::Arc;
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -199,13 +198,12 @@ fn look<'a>(
     } else if let Some(end) = end.filter(|end| !end.is_confirmed) {
         seen.findings.extend(behind_trailer(&blocks, number, &end));
     }
-    // Nobody cuts a sealed segment any more, so its mapping may be read.
-    match facts.is_sealed {
-        true => gaps(&*facts.map, &facts, limit, site, seen),
-        false => gaps(&blocks, &facts, limit, site, seen),
+    if !facts.is_sealed {
+        let all = 0..facts.records.len();
+        seen.findings.extend(gaps(&facts, all, limit, site).filter_map(|gap| gap.told(&blocks)));
     }
     blocks.check()?;
-    Ok(View { site, facts, file })
+    Ok(View { site, facts, file, limit })
 }
 
 /// A segment that was finished, and so ended in a footer that was durable, has none.
@@ -299,41 +297,4 @@ fn is_any_missing(blocks: &FileBlocks<'_>, trailer: &Trailer) -> bool {
         let block = blocks.block(at).unwrap_or([0; 64]);
         block[..8] == [0; 8] || block[8..] == [0; 56]
     })
-}
-
-/// Tells of bytes between the records, and behind the last, that are not zero.
-fn gaps(blocks: &impl Blocks, facts: &Facts, limit: u64, site: &Site<'_>, seen: &mut Seen) {
-    let mut at = HEAD_BYTES;
-    for entry in &facts.records {
-        if at < entry.offset() {
-            seen.findings.extend(gap(blocks, facts, at..entry.offset(), site));
-        }
-        at = entry.end(site.files.digest_bytes()).unwrap_or(at).max(at);
-    }
-    if at < limit {
-        seen.findings.extend(gap(blocks, facts, at..limit, site));
-    }
-}
-
-fn gap(blocks: &impl Blocks, facts: &Facts, range: Range<u64>, site: &Site<'_>) -> Option<Finding> {
-    let place = site.files.place(facts.number);
-    let (mut first, mut last) = (None, 0);
-    for at in range.step_by(64) {
-        let block = blocks.block(at).unwrap_or([0; 64]);
-        if block == [0; 64] {
-            continue;
-        }
-        match Header::decode(&block, place, at) {
-            Some(header) if header.kind == Kind::DurablePoint => continue,
-            // It has been appended since.
-            Some(_) if !facts.is_sealed => break,
-            _ => {}
-        }
-        first = first.or(Some(at));
-        last = at + 64;
-    }
-    let first = first?;
-    let message = "bytes that are no record: of a put under way, or of a process that died";
-    let finding = Finding::notice(FindingKind::Torn, message).at(facts.number, first);
-    Some(finding.found(format!("{} bytes", last - first)))
 }

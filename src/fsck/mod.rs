@@ -20,6 +20,7 @@
 mod bodies;
 mod check;
 mod finding;
+mod gaps;
 mod inspect;
 mod join;
 mod judge;

@@ -7,6 +7,7 @@
 
 use super::bodies::{Digests, Fault, mapped_fault, ref_fault};
 use super::finding::{Cure, Finding, FindingKind};
+use super::gaps::gaps;
 use super::inspect::{Doubt, Meter};
 use super::site::Site;
 use crate::blob::published_body;
@@ -18,7 +19,7 @@ use crate::format::word::Location;
 use crate::hash::{ChunkDigest, ChunkHasher, digest};
 use crate::id::BlobId;
 use crate::recover::{Item, Reader, Reliance, key_of};
-use crate::segment::Facts;
+use crate::segment::{Facts, FileBlocks};
 use crate::units::{CHUNK_BYTES, KIB};
 use rayon::prelude::*;
 use std::cell::RefCell;
@@ -58,6 +59,8 @@ pub struct View<'a> {
     pub facts: Facts,
     /// Its file.
     pub file: &'a dyn File,
+    /// Where its records may reach.
+    pub limit: u64,
 }
 
 /// What some records gave.
@@ -123,12 +126,18 @@ impl View<'_> {
     pub fn check_batch(&self, range: Range<usize>, meter: &Meter) -> Result<Batch> {
         let mut batch = Batch::default();
         let records = &self.facts.records[range.clone()];
-        let Some(first) = records.first() else { return Ok(batch) };
+        let Some(first) = records.first() else {
+            self.check_gaps(range, 0..0, &mut batch)?;
+            return Ok(batch);
+        };
         let end = records.last().and_then(|entry| entry.end(self.site.files.digest_bytes()));
         let (start, end) = (first.offset(), end.unwrap_or(first.offset()));
         batch.items.reserve(records.len());
         let is_short = end - start <= WINDOW_BYTES;
-        if !self.site.options.is_deep() || is_short && self.is_readable(start, end - start) {
+        let is_deep = self.site.options.is_deep();
+        let is_readable = is_deep && is_short && self.is_readable(start, end - start);
+        self.check_gaps(range.clone(), if is_readable { start..end } else { 0..0 }, &mut batch)?;
+        if !is_deep || is_readable {
             self.check_all(range, &Source::Map(&self.facts.map), &mut batch)?;
         } else if is_short {
             with_window((end - start) as usize, |window| {
@@ -148,6 +157,32 @@ impl View<'_> {
     /// are there.
     fn is_readable(&self, offset: u64, len: u64) -> bool {
         self.facts.is_sealed && self.facts.map.populate(offset, len)
+    }
+
+    /// Looks at what stands in front of these records, if the segment is sealed; else that has been done.
+    /// Bytes of `readable` can be read through the mapping.
+    fn check_gaps(
+        &self,
+        range: Range<usize>,
+        readable: Range<u64>,
+        batch: &mut Batch,
+    ) -> Result<()> {
+        if !self.facts.is_sealed {
+            return Ok(());
+        }
+        for gap in gaps(&self.facts, range, self.limit, self.site) {
+            let Range { start, end } = gap.bytes;
+            let is_there = readable.start <= start && end <= readable.end;
+            batch.findings.extend(if is_there || self.is_readable(start, end - start) {
+                gap.told(&*self.facts.map)
+            } else {
+                let blocks = FileBlocks::new(self.file)?;
+                let told = gap.told(&blocks);
+                blocks.check()?;
+                told
+            });
+        }
+        Ok(())
     }
 
     fn check_all(&self, range: Range<usize>, source: &Source<'_>, batch: &mut Batch) -> Result<()> {

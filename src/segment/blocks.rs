@@ -9,6 +9,7 @@
 use crate::disk::{File, Map};
 use crate::error::{Error, Result};
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 
 /// Bytes read at a time: so many where a walk goes on right behind what was read before, and fewer after
 /// a leap over the body of a large record.
@@ -23,6 +24,12 @@ pub trait Blocks {
     fn block(&self, offset: u64) -> Option<[u8; 64]>;
     /// Copies bytes out; `false` if they are not all there.
     fn copy_to(&self, offset: u64, out: &mut [u8]) -> bool;
+    /// Whether there is nothing but zeros from one multiple of 64 to another, as far as there is
+    /// anything.
+    fn is_zero(&self, bytes: Range<u64>) -> bool {
+        let is_zero = |at| self.block(at).is_none_or(|block| block == [0; 64]);
+        bytes.step_by(64).all(is_zero)
+    }
 }
 
 impl Blocks for Map {
@@ -34,6 +41,10 @@ impl Blocks for Map {
     }
     fn copy_to(&self, offset: u64, out: &mut [u8]) -> bool {
         self.copy_to(offset, out)
+    }
+    fn is_zero(&self, bytes: Range<u64>) -> bool {
+        let ored = |at| self.read_words(at).map_or(0, |words| words.iter().fold(0, |a, b| a | b));
+        bytes.step_by(64).all(|at| ored(at) == 0)
     }
 }
 

@@ -235,3 +235,22 @@ fn a_torn_block_is_made_of_words_that_stood_there() {
         }
     });
 }
+
+#[test]
+fn a_stretch_is_there_if_every_page_of_it_is() {
+    everywhere(|_, disk| {
+        let bytes = vec![7; 256 << 10];
+        let file = make(disk, "file", &bytes);
+        let map = file.map(bytes.len() as u64, Access::Read).unwrap();
+        assert!(map.populate(0, 256 << 10) && map.populate(5000, 200_000));
+        assert!(!map.populate(0, (256 << 10) + 1), "more than is mapped");
+        drop(map);
+        let map = file.map(bytes.len() as u64, Access::Read).unwrap();
+        file.set_len(100 << 10).unwrap();
+        for (start, end, is_there) in [(0, 100, true), (70, 100, true), (0, 104, false)] {
+            let (offset, len) = (start << 10, (end - start) << 10);
+            assert_eq!(map.populate(offset, len), is_there, "{start} to {end} KiB of 100");
+        }
+        assert!(!map.populate(96 << 10, 8 << 10) && !map.populate(128 << 10, 4096));
+    });
+}
