@@ -291,17 +291,25 @@ impl Map {
         if start >= end || end > self.len {
             return false;
         }
+        if !self.is_own {
+            return self.populate_pages(start, end - start);
+        }
         // One page of those that the kernel enters together; it looks at every other one of a stretch that
-        // it is asked for, for longer than it takes to hash them.
+        // it is asked for, for longer than it takes to hash them. And the last one: the cache may have
+        // pages that lie behind the end of the file.
         let base = self.base.as_ptr() as usize;
         let mut at = start;
-        while self.is_own && at < end {
+        while at < end {
             if !self.populate_pages(at, PAGE) {
                 return false;
             }
             at = ((base + at) / AROUND_BYTES + 1) * AROUND_BYTES - base;
         }
-        self.is_own && self.is_resident(start, end) || self.populate_pages(start, end - start)
+        if bug!("neighbours-assumed") {
+            return true;
+        }
+        let has_end = self.populate_pages((end - 1) / PAGE * PAGE, PAGE);
+        has_end && (self.is_resident(start, end) || self.populate_pages(start, end - start))
     }
 
     /// Has the kernel enter these pages, one by one.
@@ -322,7 +330,7 @@ impl Map {
         let is_there = |at| unsafe {
             sys::is_resident(self.base.as_ptr().add(at), (end - at).min(STEP_BYTES))
         };
-        bug!("neighbours-assumed") || (start..end).step_by(STEP_BYTES).all(is_there)
+        (start..end).step_by(STEP_BYTES).all(is_there)
     }
 
     fn madvise(&self, advice: MmapAdvise) -> nix::Result<()> {

@@ -3,6 +3,7 @@
 
 mod canaries;
 mod checks;
+mod coverage;
 mod deaths;
 mod fuzz;
 mod interpreted;
@@ -29,6 +30,7 @@ The chores of Drystone, one word each.
     cargo xtask loom                 model-check the shared-memory protocols
     cargo xtask model                search the model of the protocol (spec/model)
     cargo xtask canaries [BUG...]    plant each known bug, or these, and see that its test fails
+    cargo xtask coverage             tell which lines of each layer the suite `tests` runs
     cargo xtask fuzz [TARGET...]     run the fuzz targets, or these (--seconds N each)
     cargo xtask bench                measure everything beside its peers; rewrites benches/RESULTS.md
     cargo xtask bench ROW...         measure some of it (a wrong word prints the rows and options)
@@ -74,11 +76,12 @@ fn main() -> ExitCode {
             let names: Vec<_> = rest.iter().map(|name| name.to_string_lossy().into()).collect();
             checks::run_one("canaries", || canaries::run_named(&place, &names))
         }
+        "coverage" if rest.is_empty() => checks::run_one("coverage", || coverage::run(&place)),
         "fuzz" => fuzz(&place, &rest),
         "bench" => bench(&place, &rest),
         "help" | "--help" | "-h" => help(),
         "" => usage("say what to do"),
-        "loom" | "model" => usage(&format!("{word} takes no arguments")),
+        "loom" | "model" | "coverage" => usage(&format!("{word} takes no arguments")),
         _ => usage(&format!("there is no chore {word:?}")),
     }
 }

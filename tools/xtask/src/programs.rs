@@ -23,18 +23,24 @@ pub fn tests(place: &Place) -> io::Result<Outcome> {
     cargo.args(["test", "--no-fail-fast", "--workspace", "--exclude", "drystone"]);
     let mut outcome = figures(place, "tests", cargo.args(["--lib", "--bins", "--tests"]))?;
     let mut cargo = place.cargo();
-    cargo.args(["test", "--no-fail-fast", "--package", "drystone", "--lib"]);
-    for name in test_programs(place)? {
-        if name != APART && !CAMPAIGNS.contains(&name.as_str()) {
-            cargo.args(["--test", &name]);
-        }
-    }
+    of_core(place, &mut cargo)?;
     let own = figures(place, "tests", &mut cargo)?;
     outcome.counts += own.counts;
     outcome.extent.extend(own.extent);
     outcome.notes.extend(own.notes);
     outcome.output.push_str(&own.output);
     Ok(outcome)
+}
+
+/// The arguments for those of the core crate.
+pub fn of_core(place: &Place, cargo: &mut Command) -> io::Result<()> {
+    cargo.args(["test", "--no-fail-fast", "--package", "drystone", "--lib"]);
+    for name in test_programs(place)? {
+        if name != APART && !CAMPAIGNS.contains(&name.as_str()) {
+            cargo.args(["--test", &name]);
+        }
+    }
+    Ok(())
 }
 
 /// The campaigns, one test at a time.
