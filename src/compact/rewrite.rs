@@ -45,13 +45,14 @@ pub struct Rewriter<'a> {
     pub bytes: u64,
 }
 
+/// Fields are dropped in order: the entry before the lock, so that nobody appends to what a sync leaves out.
 struct Target {
+    entry: TargetEntry,
     appender: Appender,
     /// There is no more space than what it has.
     is_spare: bool,
     /// Below that the medium has been asked to take it.
     written_out: u64,
-    entry: TargetEntry,
 }
 
 impl Target {
@@ -72,6 +73,12 @@ impl Target {
             (end, count) = (behind, count + 1);
         }
         count
+    }
+
+    /// Gives the segment up after an error.
+    fn give_up(self) {
+        drop(self.entry);
+        self.appender.give_up();
     }
 
     /// Has the medium take what is there, so that it works while more is copied and the sync at the end
@@ -138,12 +145,12 @@ impl<'a> Rewriter<'a> {
 
     fn enter(&self, appender: Appender, is_spare: bool, guard: &Guard) -> Target {
         let entry = self.engine.appenders(guard).targets.enter(appender.number());
-        Target { appender, is_spare, written_out: 0, entry }
+        Target { entry, appender, is_spare, written_out: 0 }
     }
 
     fn copy(
         &mut self,
-        target: Target,
+        mut target: Target,
         victim: &Victim,
         live: &[Live],
         guard: &Guard,
@@ -160,10 +167,15 @@ impl<'a> Rewriter<'a> {
             .collect();
         let originals =
             originals.ok_or_else(|| Error::damaged("a record is cut short", number, 0))?;
-        let Target { appender, is_spare, written_out, entry } = target;
-        let control = &self.engine.run.control;
-        let (appender, offsets) =
-            appender.attempt(|appender| appender.append_copies(&originals, control))?;
+        let appended = target.appender.append_copies(&originals, &self.engine.run.control);
+        let offsets = match appended {
+            Ok(offsets) => offsets,
+            Err(error) => {
+                target.give_up();
+                return Err(error);
+            }
+        };
+        let appender = &target.appender;
         let index = self.engine.index(guard);
         live.iter().for_each(|live| index.prefetch(live.key));
         for (live, &offset) in live.iter().zip(&offsets) {
@@ -178,7 +190,6 @@ impl<'a> Rewriter<'a> {
         let bytes: u64 = live.iter().map(|live| live.bytes).sum();
         self.bytes += bytes;
         self.expected = self.expected.saturating_sub(bytes);
-        let mut target = Target { appender, is_spare, written_out, entry };
         target.write_out();
         self.target = Some(target);
         self.pace.spend(bytes);
@@ -203,7 +214,7 @@ impl<'a> Rewriter<'a> {
         let spare = Appender::create_from_spare(files, control, Spare::Compaction)?;
         let Some(appender) = spare else { return Ok(false) };
         if let Some(target) = self.target.replace(self.enter(appender, true, guard)) {
-            target.appender.give_up();
+            target.give_up();
         }
         Ok(true)
     }

@@ -103,10 +103,12 @@ impl Victim {
         let mut rest = live;
         while let Some(first) = rest.first() {
             let end_of = |live: &Live| live.offset + live.bytes;
-            let is_near = |pair: &[Live]| pair[1].offset - end_of(&pair[0]) <= POPULATE_GAP_BYTES;
+            let is_near = |pair: &[Live]| {
+                pair[1].offset.saturating_sub(end_of(&pair[0])) <= POPULATE_GAP_BYTES
+            };
             let count = 1 + rest.windows(2).take_while(|pair| is_near(pair)).count();
             let end = end_of(&rest[count - 1]);
-            self.mapped.map.populate(first.offset, end - first.offset);
+            self.mapped.map.populate(first.offset, end.saturating_sub(first.offset));
             rest = &rest[count..];
         }
     }

@@ -82,10 +82,19 @@ impl Engine {
         let mut lasts = Vec::new();
         for &segment in segments.iter().filter(|segment| is_due(segment)) {
             let settled = match settled.remove(&segment) {
+                // It may hold by now what has superseded a pending record of another one.
+                Some(Settled::Unchanged) | None => settle(segment)?,
                 Some(settled) => settled,
-                None => settle(segment)?,
             };
             lasts.extend(self.sync_segment(segment, settled, own, guard)?);
+        }
+        if segments.iter().any(|segment| self.run.control.is_poisoned(*segment))
+            && !bug!("poisoned-relied-on")
+        {
+            // An original in it does not last, nor does anybody move it who finds it copied.
+            for &segment in segments.iter().filter(|segment| targets.contains(**segment)) {
+                lasts.extend(self.sync_segment(segment, settle(segment)?, own, guard)?);
+            }
         }
         self.appenders(guard).lasting.retain(|segment| segments.binary_search(&segment).is_ok());
         self.note_names(lasts, guard)

@@ -2,7 +2,7 @@
 //!
 //! I1  There is nothing in them but copies, and each stands beside its original until the compaction has made
 //!     it durable (compact/unlink.rs, I2). So a sync of all leaves them out: it makes the original last,
-//!     where the copy does not already.
+//!     where the copy does not already. Not so while a segment is poisoned: an original in it may be lost.
 //!
 //! Who vouches for one record has to look: what it relies on is the copy.
 #![forbid(unsafe_code)]
@@ -50,6 +50,7 @@ impl Drop for Entry {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use crate::Durability;
+    use crate::segment::Appender;
     use crate::store::Store;
     use crate::sync::epoch::pin;
 
@@ -75,5 +76,21 @@ mod tests {
         drop(entry);
         engine.sync(&guard).unwrap();
         assert!(below(segment) > relied_on, "it is a segment like any other again");
+    }
+
+    #[test]
+    fn a_copy_whose_original_may_be_lost_is_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path().join("store")).unwrap();
+        let (engine, guard) = (&store.engine, pin());
+        store.put(b"a copy").unwrap();
+        let target = engine.files.list().unwrap()[0];
+        let _entry = engine.appenders(&guard).targets.enter(target);
+        let victim = Appender::create(&engine.files, &engine.run.control).unwrap().number();
+        engine.sync(&guard).unwrap();
+        assert_eq!(engine.appenders(&guard).lasting.below(target), 0);
+        engine.run.control.poison(victim);
+        engine.sync(&guard).unwrap();
+        assert!(engine.appenders(&guard).lasting.below(target) > 0);
     }
 }

@@ -94,8 +94,8 @@ impl Source<'_> {
         match self {
             Self::Map(map) => map.read_block(offset),
             Self::Window(start, bytes) => {
-                let at = (offset - start) as usize;
-                bytes.get(at..at + 64)?.try_into().ok()
+                let at = usize::try_from(offset.checked_sub(*start)?).ok()?;
+                bytes.get(at..at.checked_add(64)?)?.try_into().ok()
             }
             Self::Long(header) => Some(*header),
         }
@@ -133,7 +133,9 @@ impl View<'_> {
         let end = records.last().and_then(|entry| entry.end(self.site.files.digest_bytes()));
         let (start, end) = (first.offset(), end.unwrap_or(first.offset()));
         batch.items.reserve(records.len());
-        let is_short = end - start <= WINDOW_BYTES;
+        // Of a forged footer the last one may stand before the first.
+        let bytes = end.checked_sub(start);
+        let is_short = bytes.is_some_and(|bytes| bytes <= WINDOW_BYTES);
         let is_deep = self.site.options.is_deep();
         let is_readable = is_deep && is_short && self.is_readable(start, end - start);
         self.check_gaps(range.clone(), if is_readable { start..end } else { 0..0 }, &mut batch)?;
@@ -149,7 +151,7 @@ impl View<'_> {
             self.file.read_at(&mut header, start)?;
             self.check_all(range, &Source::Long(header), &mut batch)?;
         }
-        meter.add(end - start, self.site);
+        meter.add(bytes.unwrap_or(0), self.site);
         Ok(batch)
     }
 
