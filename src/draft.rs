@@ -3,7 +3,7 @@
 //! `unsafe` stands here because a writable mapping is handed out as a slice (spec/SOUNDNESS.md).
 
 use crate::blob::elements_of;
-use crate::disk::{Access, Map, Reserve, fork_generation};
+use crate::disk::{Access, Advice, Map, Reserve, fork_generation};
 use crate::engine::{Durability, Engine};
 use crate::entry::check_limits;
 use crate::error::{Error, ErrorKind, Result};
@@ -121,6 +121,7 @@ impl Draft {
         appender.file().reserve(0, end, Reserve::Backed)?;
         let mut map = appender.file().map(at.body + len, Access::Write)?;
         map.keep_from_children()?;
+        map.advise(Advice::HugePages);
         let hashed = Hashed { digest: [0; 32], chunks: Vec::new() };
         let written = Box::new(Written::new(appender, at, hashed, true));
         Ok(Place::Segment { map, written })

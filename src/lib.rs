@@ -29,6 +29,7 @@ mod clock;
 mod collect;
 mod compact;
 mod control;
+mod cut;
 #[doc(hidden)]
 pub mod disk;
 mod draft;

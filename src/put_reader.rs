@@ -4,11 +4,11 @@
 //! its name when it is complete; while one chunk is hashed and written the next is read.
 #![forbid(unsafe_code)]
 
-use crate::disk::{Access, File};
+use crate::cut::strip_bytes;
+use crate::disk::Access;
 use crate::engine::{Durability, Engine};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hash::{ChunkDigest, ChunkHasher, blob_digest};
-use crate::id::HashAlgorithm;
 use crate::naming::Naming;
 use crate::put::Put;
 use crate::put_large::{Layout, Written};
@@ -16,7 +16,7 @@ use crate::segment::Appender;
 use crate::stream::{Body, Hashed, Pool, fill};
 use crate::sync::epoch::Guard;
 use crate::units::{CHUNK_BYTES, align_up};
-use std::io::Read;
+use std::io::{IoSlice, Read};
 use std::sync::{Mutex, PoisonError};
 
 impl Engine {
@@ -40,8 +40,9 @@ impl Engine {
         // Any length above the page-alignment limit has this layout.
         let start = Layout::of(appender.tail(), naming.record_bytes(1), CHUNK_BYTES);
         let (len, chunks) = {
-            let mut sink =
-                Sink { appender: &mut appender, engine: self, at: start.body, chunks: Vec::new() };
+            let (appender, strip) = (&mut appender, Vec::new());
+            let (at, chunks) = (start.body, Vec::new());
+            let mut sink = Sink { appender, engine: self, at, strip, chunks };
             sink.drain(reader, [first, second], ahead, self.pool(guard))?
         };
         let at = Layout { len, ..start };
@@ -63,6 +64,8 @@ struct Sink<'a> {
     appender: &'a mut Appender,
     engine: &'a Engine,
     at: u64,
+    /// The end of the chunk before, which is written with the next one: see [`strip_bytes`].
+    strip: Vec<u8>,
     chunks: Vec<ChunkDigest>,
 }
 
@@ -78,6 +81,7 @@ impl Sink<'_> {
         let start = self.at;
         let mut len = current.len();
         let mut spare = vec![0; CHUNK_BYTES as usize];
+        let strip_bytes = strip_bytes(start);
         while len > 0 {
             self.engine.check_room(self.at + len as u64)?;
             let end = align_up(self.at + len as u64, crate::units::MIB).unwrap_or(u64::MAX);
@@ -85,7 +89,19 @@ impl Sink<'_> {
             let index = self.chunks.len() as u64;
             let (file, hash) = (self.appender.file().clone(), self.engine.superblock.hash);
             let (at, part) = (self.at, &current[..len]);
-            let work = || write_chunk(&*file, at, part, hash, index);
+            // A chunk that another follows is a whole one.
+            let (part, behind) = part.split_at(len - if ahead > 0 { strip_bytes } else { 0 });
+            let strip = &mut self.strip;
+            let mut work = || {
+                let mut hasher = ChunkHasher::new(hash, index);
+                hasher.update(part);
+                hasher.update(behind);
+                let parts = [IoSlice::new(strip), IoSlice::new(part)];
+                file.write_parts_at(&parts, at - strip.len() as u64)?;
+                strip.clear();
+                strip.extend_from_slice(behind);
+                Ok::<_, Error>(hasher.finish_part())
+            };
             let is_more = ahead == next.len();
             let (digest, read) = match pool {
                 Some(pool) => {
@@ -117,20 +133,4 @@ fn overlap<A: Send, B>(
         Some(value) => (value, here),
         None => unreachable!("a scope ends after its tasks"),
     }
-}
-
-fn write_chunk(
-    file: &dyn File,
-    at: u64,
-    part: &[u8],
-    hash: HashAlgorithm,
-    index: u64,
-) -> Result<ChunkDigest> {
-    const PIECE_BYTES: usize = 256 << 10;
-    let mut hasher = ChunkHasher::new(hash, index);
-    for (piece, offset) in part.chunks(PIECE_BYTES).zip((0u64..).step_by(PIECE_BYTES)) {
-        hasher.update(piece);
-        file.write_at(piece, at + offset)?;
-    }
-    Ok(hasher.finish_part())
 }

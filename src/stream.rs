@@ -7,6 +7,7 @@
 //! what is hashed and written.
 #![forbid(unsafe_code)]
 
+use crate::cut::Cut;
 use crate::disk::File;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hash::{ChunkDigest, ChunkHasher, blob_digest, chunk_digest, digest};
@@ -14,11 +15,11 @@ use crate::id::HashAlgorithm;
 use crate::sync::racy::Racy;
 use crate::units::{CHUNK_BYTES, KIB};
 use rayon::prelude::*;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// Bytes between hashing and writing: the page cache keeps what came by one write in pages as large as that
-/// allows, and whoever maps it later takes as many fewer faults.
-const PIECE_BYTES: usize = 1024 * KIB as usize;
+/// Bytes that are copied and hashed while they are in a core's cache.
+const PIECE_BYTES: usize = 256 * KIB as usize;
 /// From here on a body is hashed by other threads while this one writes it.
 const BESIDE_BYTES_MIN: usize = 256 * KIB as usize;
 
@@ -43,19 +44,6 @@ impl<'a> Body<'a> {
         }
     }
 
-    fn part(&self, range: std::ops::Range<usize>) -> Body<'a> {
-        match *self {
-            Self::Fixed(bytes) => Self::Fixed(&bytes[range]),
-            Self::Racy(racy) => Self::Racy(racy.part(range)),
-            Self::Headed(header, racy) => {
-                let head = header.len();
-                let behind = range.start.saturating_sub(head)..range.end.saturating_sub(head);
-                let header = &header[range.start.min(head)..range.end.min(head)];
-                Self::Headed(header, racy.part(behind))
-            }
-        }
-    }
-
     /// Copies the bytes at `at` out.
     pub fn copy_to(&self, at: usize, buffer: &mut [u8]) {
         match self {
@@ -66,25 +54,6 @@ impl<'a> Body<'a> {
                 let (front, behind) = buffer.split_at_mut(of_header);
                 front.copy_from_slice(&header[header.len().min(at)..][..of_header]);
                 racy.copy_to((at + of_header) - header.len().min(at + of_header), behind);
-            }
-        }
-    }
-
-    /// Calls `f` with pieces of the body and their offsets.
-    fn pieces(&self, mut f: impl FnMut(usize, &[u8]) -> Result<()>) -> Result<()> {
-        match self {
-            Self::Fixed(bytes) => {
-                let mut offsets = (0..).step_by(PIECE_BYTES);
-                bytes.chunks(PIECE_BYTES).zip(&mut offsets).try_for_each(|(piece, at)| f(at, piece))
-            }
-            Self::Racy(_) | Self::Headed(..) => {
-                let len = self.len();
-                let mut copy = vec![0; PIECE_BYTES.min(len)];
-                (0..len).step_by(PIECE_BYTES).try_for_each(|at| {
-                    let piece = &mut copy[..PIECE_BYTES.min(len - at)];
-                    self.copy_to(at, piece);
-                    f(at, piece)
-                })
             }
         }
     }
@@ -109,18 +78,14 @@ pub fn write_body(
     algorithm: HashAlgorithm,
     pool: Pool<'_>,
 ) -> Result<Hashed> {
-    let count = body.len().div_ceil(CHUNK_BYTES as usize);
+    let cut = Cut::new(offset, body.len());
     let chunks = match (body, pool) {
         (Body::Fixed(bytes), Some(pool)) if bytes.len() >= BESIDE_BYTES_MIN => {
-            write_beside(file, offset, bytes, algorithm, pool)?
+            write_beside(file, &cut, bytes, algorithm, pool)?
         }
-        (Body::Racy(_) | Body::Headed(..), Some(pool)) if count > 1 => pool.install(|| {
-            let one = |index| write_chunk(file, offset, body, algorithm, index);
-            (0..count).into_par_iter().with_max_len(1).map(one).collect::<Result<_>>()
-        })?,
-        _ => {
-            let one = |index| write_chunk(file, offset, body, algorithm, index);
-            (0..count.max(1)).map(one).collect::<Result<_>>()?
+        (Body::Fixed(bytes), _) => write_fixed(file, &cut, bytes, algorithm)?,
+        (Body::Racy(_) | Body::Headed(..), pool) => {
+            write_copied(&Copying::new(file, &cut, body, algorithm), pool)?
         }
     };
     Ok(hashed_of(algorithm, body.len(), chunks))
@@ -134,58 +99,132 @@ fn hashed_of(algorithm: HashAlgorithm, len: usize, chunks: Vec<ChunkDigest>) -> 
     }
 }
 
-/// The bytes of chunk `index` of a body of `len` bytes.
-fn chunk_range(index: usize, len: usize) -> std::ops::Range<usize> {
-    let start = index * CHUNK_BYTES as usize;
-    start..len.min(start + CHUNK_BYTES as usize)
+/// Digests a chunk.
+fn digest_of(algorithm: HashAlgorithm, cut: &Cut, index: usize, part: &[u8]) -> ChunkDigest {
+    match cut.count() {
+        1 => ChunkDigest(digest(algorithm, part)),
+        _ => chunk_digest(algorithm, index as u64, part),
+    }
 }
 
-/// Hashes and writes one chunk, piece by piece: the body is read from memory once.
-fn write_chunk(
+/// Writes and hashes in turn.
+fn write_fixed(
     file: &dyn File,
-    offset: u64,
-    body: Body<'_>,
+    cut: &Cut,
+    bytes: &[u8],
     algorithm: HashAlgorithm,
-    index: usize,
-) -> Result<ChunkDigest> {
-    let range = chunk_range(index, body.len());
-    let mut hasher = ChunkHasher::new(algorithm, index as u64);
-    body.part(range.clone()).pieces(|at, piece| {
-        hasher.update(piece);
-        file.write_at(piece, offset + (range.start + at) as u64)
-    })?;
-    let is_sole = body.len() as u64 <= CHUNK_BYTES;
-    Ok(if is_sole { ChunkDigest(hasher.finish_sole()) } else { hasher.finish_part() })
+) -> Result<Vec<ChunkDigest>> {
+    let one = |index| {
+        file.write_at(&bytes[cut.write(index)], cut.place(index))?;
+        Ok(digest_of(algorithm, cut, index, &bytes[cut.chunk(index)]))
+    };
+    (0..cut.count()).map(one).collect()
+}
+
+/// A body that is copied out, chunk by chunk, so that it is read from memory once.
+struct Copying<'a> {
+    file: &'a dyn File,
+    cut: &'a Cut,
+    body: Body<'a>,
+    algorithm: HashAlgorithm,
+    /// Each is hashed with its own chunk and written with the next: both of this copy.
+    strips: Vec<u8>,
+}
+
+impl<'a> Copying<'a> {
+    fn new(file: &'a dyn File, cut: &'a Cut, body: Body<'a>, algorithm: HashAlgorithm) -> Self {
+        let mut strips = vec![0; (cut.count() - 1) * cut.skew];
+        for (index, strip) in strips.chunks_mut(cut.skew.max(1)).enumerate() {
+            body.copy_to(cut.strip(index).start, strip);
+        }
+        Self { file, cut, body, algorithm, strips }
+    }
+
+    /// The end of a chunk that is not the last.
+    fn strip(&self, index: usize) -> &[u8] {
+        &self.strips[index * self.cut.skew..(index + 1) * self.cut.skew]
+    }
+
+    /// What a chunk needs to be copied to.
+    fn buffer(&self) -> Vec<u8> {
+        vec![0; self.cut.len.min(CHUNK_BYTES as usize + self.cut.skew)]
+    }
+
+    /// Copies, hashes and writes a chunk.
+    fn chunk(&self, index: usize, buffer: &mut [u8]) -> Result<ChunkDigest> {
+        let cut = self.cut;
+        let before = if index == 0 { &[][..] } else { self.strip(index - 1) };
+        let is_last = index + 1 == cut.count();
+        let buffer = &mut buffer[..cut.write(index).len()];
+        let (front, copy) = buffer.split_at_mut(before.len());
+        front.copy_from_slice(before);
+        let mut hasher = ChunkHasher::new(self.algorithm, index as u64);
+        let mut at = cut.chunk(index).start;
+        for piece in copy.chunks_mut(PIECE_BYTES) {
+            self.body.copy_to(at, piece);
+            hasher.update(piece);
+            at += piece.len();
+        }
+        hasher.update(if is_last { &[] } else { self.strip(index) });
+        self.file.write_at(buffer, cut.place(index))?;
+        let is_sole = cut.count() == 1;
+        Ok(if is_sole { ChunkDigest(hasher.finish_sole()) } else { hasher.finish_part() })
+    }
+}
+
+fn write_copied(copying: &Copying<'_>, pool: Pool<'_>) -> Result<Vec<ChunkDigest>> {
+    let count = copying.cut.count();
+    let Some(pool) = pool.filter(|_| count > 1) else {
+        let mut buffer = copying.buffer();
+        return (0..count).map(|index| copying.chunk(index, &mut buffer)).collect();
+    };
+    let chunks = (0..count).map(|_| OnceLock::new()).collect::<Vec<_>>();
+    let (next, failed) = (Mutex::new(0..count), OnceLock::new());
+    let copy_all = || {
+        let mut buffer = copying.buffer();
+        while let Some(index) = next_of(&next) {
+            match copying.chunk(index, &mut buffer) {
+                Ok(digest) => _ = chunks[index].set(digest),
+                // Nobody will want the rest.
+                Err(error) => {
+                    *locked(&next) = count..count;
+                    _ = failed.set(error);
+                }
+            }
+        }
+    };
+    pool.scope(|scope| {
+        (0..pool.current_num_threads()).for_each(|_| scope.spawn(|_| copy_all()));
+    });
+    match failed.into_inner() {
+        Some(error) => Err(error),
+        None => chunks.into_iter().map(|chunk| chunk.into_inner().ok_or_else(unhashed)).collect(),
+    }
 }
 
 /// The caller writes while the pool hashes, and takes part in the hashing when all is written: one file
 /// takes the bytes of one writer at a time, so a second one would only wait for its lock.
 fn write_beside(
     file: &dyn File,
-    offset: u64,
+    cut: &Cut,
     bytes: &[u8],
     algorithm: HashAlgorithm,
     pool: &rayon::ThreadPool,
 ) -> Result<Vec<ChunkDigest>> {
-    let count = bytes.len().div_ceil(CHUNK_BYTES as usize);
+    let count = cut.count();
     let chunks: Vec<OnceLock<ChunkDigest>> = (0..count).map(|_| OnceLock::new()).collect();
     let next = Mutex::new(0..count);
     let hash_the_next = || {
-        let Some(index) = locked(&next).next() else { return false };
-        let part = &bytes[chunk_range(index, bytes.len())];
-        let digest = match count {
-            1 => ChunkDigest(digest(algorithm, part)),
-            _ => chunk_digest(algorithm, index as u64, part),
-        };
-        chunks[index].set(digest).is_ok()
+        let Some(index) = next_of(&next) else { return false };
+        chunks[index].set(digest_of(algorithm, cut, index, &bytes[cut.chunk(index)])).is_ok()
     };
     pool.in_place_scope(|scope| {
         for _ in 1..pool.current_num_threads().max(2) {
             scope.spawn(|_| while hash_the_next() {});
         }
-        let mut pieces =
-            bytes.chunks(CHUNK_BYTES as usize).zip((offset..).step_by(CHUNK_BYTES as usize));
-        let written = pieces.try_for_each(|(piece, at)| file.write_at(piece, at));
+        let mut writes = 0..count;
+        let written =
+            writes.try_for_each(|index| file.write_at(&bytes[cut.write(index)], cut.place(index)));
         match written {
             Ok(()) => while hash_the_next() {},
             // Nobody will want the rest.
@@ -194,6 +233,10 @@ fn write_beside(
         written
     })?;
     chunks.into_iter().map(|chunk| chunk.into_inner().ok_or_else(unhashed)).collect()
+}
+
+fn next_of(next: &Mutex<Range<usize>>) -> Option<usize> {
+    locked(next).next()
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -37,6 +37,8 @@ pub enum Advice {
     Sequential,
     /// Soon, all of it.
     WillNeed,
+    /// By huge pages, where the kernel has them.
+    HugePages,
 }
 
 /// Pages that the kernel enters with one that is wanted, where it has them (fault_around_bytes).
@@ -276,6 +278,7 @@ impl Map {
         let advice = match advice {
             Advice::Sequential => MmapAdvise::MADV_SEQUENTIAL,
             Advice::WillNeed => MmapAdvise::MADV_WILLNEED,
+            Advice::HugePages => MmapAdvise::MADV_HUGEPAGE,
         };
         if self.len != 0 {
             let _ = self.madvise(advice);

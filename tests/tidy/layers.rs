@@ -14,6 +14,7 @@ const LAYERS: [&[&str]; 8] = [
     &[
         "engine",
         "stream",
+        "cut",
         "naming",
         "entry",
         "protocol",

@@ -233,3 +233,40 @@ def test_closing_races_with_use(directory):
         for thread in threads:
             thread.join()
         assert set(seen) <= {b"granite"}
+
+
+def huge_bytes(array):
+    """Bytes that this process has mapped by huge pages, of the mapping in which a numpy array stands; it is read before."""
+    array.sum()
+    address, is_here = array.__array_interface__["data"][0], False
+    for line in pathlib.Path("/proc/self/smaps").read_text().splitlines():
+        first, *rest = line.split()
+        if "-" in first:
+            start, end = (int(part, 16) for part in first.split("-"))
+            is_here = start <= address < end
+        elif is_here and first == "FilePmdMapped:":
+            return int(rest[0]) << 10
+    return 0
+
+
+@pytest.mark.parametrize("way", ["put", "put_array", "empty"])
+def test_large_arrays_are_mapped_by_huge_pages(tmp_path, way):
+    """As large a share of them as of a file of the same bytes, written by its huge pages."""
+    huge, array = 2 << 20, np.frombuffer(content(24 << 20), np.uint8)
+    with open(tmp_path / "plain", "wb", buffering=0) as file:
+        for at in range(0, array.size, huge):
+            file.write(array[at : at + huge])
+    possible = huge_bytes(np.memmap(tmp_path / "plain", np.uint8, "r"))
+    if possible < array.size // 2:
+        pytest.skip(f"SKIPPED: the file system of {tmp_path} has no huge pages in its cache")
+    store = Store(tmp_path / "store")
+    if way == "put":
+        view = np.frombuffer(store.get(store.put(array.tobytes())), np.uint8)
+    elif way == "put_array":
+        view = store.get_array(store.put_array(array))
+    else:
+        draft = store.empty(array.shape, array.dtype)
+        draft[:] = array
+        view = store.get_array(draft.commit())
+    assert np.array_equal(view, array)
+    assert huge_bytes(view) >= possible // 2
