@@ -7,9 +7,11 @@
 //! chunk, a strip, goes with the write of the next.
 #![forbid(unsafe_code)]
 
-use crate::units::{CHUNK_BYTES, HUGE_PAGE_BYTES, KIB};
+use crate::units::{CHUNK_BYTES, KIB, MIB};
 use std::ops::Range;
 
+/// A huge page, where a page has 4 KiB; elsewhere the cut costs nothing.
+const HUGE_PAGE_BYTES: u64 = 2 * MIB;
 /// A body that begins farther than this behind a huge page's beginning is written by its chunks.
 const STRIP_BYTES_MAX: u64 = 64 * KIB;
 

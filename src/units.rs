@@ -16,8 +16,6 @@ pub const STEP_BYTES: u64 = 64;
 pub const PAGE_ALIGNED_BYTES_MIN: u64 = 64 * KIB;
 /// The page that payloads are aligned to.
 pub const PAGE_BYTES: u64 = 4 * KIB;
-/// A huge page, of files and of memory. Exact only where pages have 4 KiB; elsewhere it costs nothing.
-pub const HUGE_PAGE_BYTES: u64 = 2 * MIB;
 /// Offsets of record headers stay below this, so that a location fits its 24 bits.
 pub const SEGMENT_BYTES_MAX: u64 = GIB;
 /// Size at which a segment of a young store is sealed.

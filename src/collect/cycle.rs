@@ -86,7 +86,7 @@ impl<'a> Cycle<'a> {
     }
 
     /// Does a step for every range of keys, on the store's threads where there are some.
-    fn in_parallel<R: Send>(
+    pub fn in_parallel<R: Send>(
         &self,
         guard: &Guard,
         step: impl Fn(&Index<RunTables<'_>>, KeyRange, &Guard) -> Result<R> + Sync,

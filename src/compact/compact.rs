@@ -74,7 +74,7 @@ impl Engine {
         let is_anew = bug!("trace-copied-again");
         let rest = if is_anew { options.clone() } else { options.again(MIN_GARBAGE_AGAIN) };
         for round in 1.. {
-            let dropped = self.drop_tombstones(&pin())?;
+            let dropped = self.drop_tombstones(cycle, &pin())?;
             report.dropped_tombstones += dropped;
             let is_last = !options.all || !report.complete || round == ROUNDS_MAX;
             if is_last || bug!("one-round") || !is_much(dropped, report) {

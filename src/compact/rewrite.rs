@@ -23,9 +23,12 @@ use crate::segment::{Appender, Original, Spare};
 use crate::sync::epoch::Guard;
 use crate::units::{MIB, PAGE_BYTES};
 
-/// Records of one write, and bytes, if it is not one record that has more.
-const BATCH_RECORDS_MAX: usize = 320;
+/// Bytes of one write, if it is not one record that has more.
 const BATCH_BYTES_MAX: u64 = 8 * MIB;
+/// Records that are written straight from where they are mapped; more of them are brought together in a
+/// buffer before, so many bytes of it that they are still in a core's cache when they are written.
+const SCATTERED_MAX: usize = 320;
+const BUFFER_BYTES_MAX: u64 = 2 * MIB;
 /// So many bytes at a time are written out.
 const WRITE_OUT_BYTES: u64 = 4 * MIB;
 /// So far behind the last copy.
@@ -37,6 +40,8 @@ pub struct Rewriter<'a> {
     target: Option<Target>,
     /// Bytes that are still to be copied, about.
     expected: u64,
+    /// Where small records are brought together.
+    buffer: Vec<u8>,
     /// How fast it may go.
     pub pace: Pace,
     /// Records copied.
@@ -60,14 +65,15 @@ impl Target {
     fn takes(&self, live: &[Live], segment_target: u64) -> usize {
         let start = self.appender.tail();
         let (mut end, mut count) = (start, 0);
-        for record in live.iter().take(BATCH_RECORDS_MAX) {
+        for record in live {
             let (_, behind) = Appender::place_copy(end, &record.header, record.bytes);
             let has_room = if self.is_spare {
                 behind - start <= self.appender.reserved_bytes()
             } else {
                 self.appender.fits(behind - start, segment_target)
             };
-            if !has_room || count > 0 && behind - start > BATCH_BYTES_MAX {
+            let most = if count < SCATTERED_MAX { BATCH_BYTES_MAX } else { BUFFER_BYTES_MAX };
+            if !has_room || count > 0 && behind - start > most {
                 break;
             }
             (end, count) = (behind, count + 1);
@@ -96,7 +102,7 @@ impl Target {
 impl<'a> Rewriter<'a> {
     /// Nothing copied yet.
     pub fn new(engine: &'a Engine, pace: Pace) -> Self {
-        Self { engine, target: None, expected: 0, pace, records: 0, bytes: 0 }
+        Self { engine, target: None, expected: 0, buffer: Vec::new(), pace, records: 0, bytes: 0 }
     }
 
     /// Says how many bytes are to be copied, about.
@@ -156,7 +162,7 @@ impl<'a> Rewriter<'a> {
         guard: &Guard,
     ) -> Result<()> {
         let number = victim.mapped.number;
-        victim.populate(live);
+        let is_there = victim.populate(live);
         let originals: Option<Vec<Original<'_>>> = live
             .iter()
             .map(|live| {
@@ -167,7 +173,9 @@ impl<'a> Rewriter<'a> {
             .collect();
         let originals =
             originals.ok_or_else(|| Error::damaged("a record is cut short", number, 0))?;
-        let appended = target.appender.append_copies(&originals, &self.engine.run.control);
+        let is_many = originals.len() > SCATTERED_MAX;
+        let buffer = (is_there && is_many).then_some(&mut self.buffer);
+        let appended = target.appender.append_copies(&originals, buffer, &self.engine.run.control);
         let offsets = match appended {
             Ok(offsets) => offsets,
             Err(error) => {
@@ -276,7 +284,7 @@ mod tests {
         let (engine, guard) = (&store.engine, pin());
         let mut target = Appender::create(&engine.files, &engine.run.control).unwrap();
         let originals = originals::<2>();
-        let offsets = target.append_copies(&originals, &engine.run.control).unwrap();
+        let offsets = target.append_copies(&originals, None, &engine.run.control).unwrap();
         engine.sync(&guard).unwrap();
         let lasts = engine.appenders(&guard).lasting.below(target.number());
         assert_eq!(
@@ -297,7 +305,7 @@ mod tests {
         let mut target = Appender::create(&engine.files, control).unwrap();
         let number = target.number();
         disk.inject(Fault::new(FaultKind::NoSpace).on(Call::Write).nth(10));
-        let failed = target.append_copies(&originals::<8>(), control).unwrap_err();
+        let failed = target.append_copies(&originals::<8>(), None, control).unwrap_err();
         assert_eq!(failed.kind(), ErrorKind::NoSpace);
         // The other lane's, before this one has given the segment up.
         engine.sync(&guard).unwrap();

@@ -12,73 +12,108 @@
 //! Death: some words dead, whose tombstone records are garbage now.
 #![forbid(unsafe_code)]
 
+use crate::collect::Cycle;
 use crate::engine::Engine;
 use crate::error::{ErrorKind, Result};
 use crate::format::word::{Location, Word, WordKind};
 use crate::id::Key;
-use crate::index::{KeyRange, Seen};
+use crate::index::Seen;
 use crate::segment::{read_facts, sync_name};
-use crate::sync::epoch::Guard;
+use crate::sync::epoch::{Guard, pin};
 use rayon::prelude::*;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
 
-/// Tombstones that are looked into by one pass over the footers.
-const BATCH_MAX: usize = 1 << 20;
+/// Tombstones of one range of keys that are looked into by one pass over the footers.
+const RANGE_BATCH_MAX: usize = 1 << 14;
+/// Tombstones that one thread drops at a time.
+const SHARE: usize = 1 << 10;
+/// Words that are prefetched at a time.
+const LANES: usize = 16;
+
+/// Tombstones by their keys.
+type Tombs = HashMap<Key, Word, BuildHasherDefault<OfDigest>>;
+
+/// A hash of what is a hash already.
+#[derive(Default)]
+struct OfDigest(u64);
+
+impl Hasher for OfDigest {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(byte.into()));
+    }
+
+    fn write_u64(&mut self, half: u64) {
+        self.0 = self.0.rotate_left(23) ^ half;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 impl Engine {
     /// Drops tombstones, up to a million; how many.
-    pub(super) fn drop_tombstones(&self, guard: &Guard) -> Result<u64> {
-        let mut tombs = self.find_tombs(guard)?;
-        if tombs.is_empty() {
+    pub(super) fn drop_tombstones(&self, cycle: &Cycle<'_>, guard: &Guard) -> Result<u64> {
+        let found = self.find_tombs(cycle, guard)?;
+        if found.is_empty() {
             return Ok(0);
         }
         sync_name(&self.files)?;
-        self.spare_needed(&mut tombs, guard)?;
-        let index = self.index(guard);
-        let mut dropped = 0;
-        for (key, word) in tombs {
-            dropped += u64::from(index.publish(key, Seen::exactly(word), word.dead())?.is_ok());
+        let needed = self.needed(&found.iter().copied().collect(), guard)?;
+        let free: Vec<_> = found.into_iter().filter(|(key, _)| !needed.contains(key)).collect();
+        let drop_share = |share: &[(Key, Word)]| self.drop_share(share, &pin());
+        match self.pool(guard) {
+            Some(pool) => pool.install(|| free.par_chunks(SHARE).map(drop_share).sum()),
+            None => free.chunks(SHARE).map(drop_share).sum(),
+        }
+    }
+
+    fn drop_share(&self, tombs: &[(Key, Word)], guard: &Guard) -> Result<u64> {
+        let (index, mut dropped) = (self.index(guard), 0);
+        for lane in tombs.chunks(LANES) {
+            lane.iter().for_each(|(key, _)| index.prefetch(*key));
+            for &(key, word) in lane {
+                let gone = index.publish(key, Seen::exactly(word), word.dead())?;
+                dropped += u64::from(gone.is_ok());
+            }
         }
         Ok(dropped)
     }
 
     /// Tombstones that no ref needs.
-    fn find_tombs(&self, guard: &Guard) -> Result<HashMap<Key, Word>> {
-        let mut tombs = HashMap::new();
+    fn find_tombs(&self, cycle: &Cycle<'_>, guard: &Guard) -> Result<Vec<(Key, Word)>> {
         let is_free =
             |word: Word| word.is_ref() || word.has(Word::CONDEMNED) || bug!("tomb-of-named");
-        for range in KeyRange::parts(0) {
-            self.index(guard).for_each_batch(range, |batch| {
-                let free = batch
-                    .iter()
-                    .filter(|(_, word)| word.kind() == WordKind::Tomb && is_free(*word));
-                let room = BATCH_MAX - tombs.len();
-                tombs.extend(free.take(room).copied());
+        let found = cycle.in_parallel(guard, |index, range, _| {
+            let mut tombs = Vec::new();
+            index.for_each_batch(range, |batch| {
+                let is_tomb = |(_, word): &&(Key, Word)| word.kind() == WordKind::Tomb;
+                let free = batch.iter().filter(is_tomb).filter(|(_, word)| is_free(*word));
+                tombs.extend(free.take(RANGE_BATCH_MAX - tombs.len()).copied());
                 Ok(())
             })?;
-        }
-        Ok(tombs)
+            Ok(tombs)
+        })?;
+        Ok(found.concat())
     }
 
-    /// Takes out those of whose key a segment holds another record.
-    fn spare_needed(&self, tombs: &mut HashMap<Key, Word>, guard: &Guard) -> Result<()> {
+    /// Those of whose key a segment holds another record.
+    fn needed(&self, tombs: &Tombs, guard: &Guard) -> Result<HashSet<Key>> {
         if bug!("tomb-unchecked") {
-            return Ok(());
+            return Ok(HashSet::new());
         }
         let numbers = self.files.list()?;
-        let needed = |number: &u32| self.needed_by(*number, &*tombs);
+        let needed = |number: &u32| self.needed_by(*number, tombs);
         let needed: Result<Vec<Vec<Key>>> = match self.pool(guard) {
             Some(pool) => pool.install(|| numbers.par_iter().map(needed).collect()),
             None => numbers.iter().map(needed).collect(),
         };
-        for key in needed?.iter().flatten() {
-            tombs.remove(key);
-        }
-        Ok(())
+        Ok(needed?.concat().into_iter().collect())
     }
 
-    /// Those of whose key a segment holds another record.
-    fn needed_by(&self, number: u32, tombs: &HashMap<Key, Word>) -> Result<Vec<Key>> {
+    /// Those of whose key this segment holds another record.
+    fn needed_by(&self, number: u32, tombs: &Tombs) -> Result<Vec<Key>> {
         let facts = match read_facts(&self.files, number) {
             Ok(Some(facts)) => facts,
             Ok(None) => return Ok(Vec::new()),

@@ -99,8 +99,8 @@ pub struct Victim {
 impl Victim {
     /// Has the kernel enter the pages of these records. A write takes back what it has copied into a page
     /// of the cache where it meets one that is not entered, and begins again.
-    pub fn populate(&self, live: &[Live]) {
-        let mut rest = live;
+    pub fn populate(&self, live: &[Live]) -> bool {
+        let (mut rest, mut is_there) = (live, true);
         while let Some(first) = rest.first() {
             let end_of = |live: &Live| live.offset + live.bytes;
             let is_near = |pair: &[Live]| {
@@ -108,9 +108,10 @@ impl Victim {
             };
             let count = 1 + rest.windows(2).take_while(|pair| is_near(pair)).count();
             let end = end_of(&rest[count - 1]);
-            self.mapped.map.populate(first.offset, end.saturating_sub(first.offset));
+            is_there &= self.mapped.map.populate(first.offset, end.saturating_sub(first.offset));
             rest = &rest[count..];
         }
+        is_there
     }
 
     /// The share of it that would not stay.

@@ -45,11 +45,12 @@ impl Appender {
         self.copies.is_some()
     }
 
-    /// Copies records behind the last one by one write, straight from where they are mapped; their
-    /// offsets here.
+    /// Copies records behind the last one by one write; their offsets here. Straight from where they are
+    /// mapped, or by way of a buffer.
     pub fn append_copies(
         &mut self,
         records: &[Original<'_>],
+        buffer: Option<&mut Vec<u8>>,
         control: &Control,
     ) -> Result<Vec<u64>> {
         let (mut offsets, mut headers) = (Vec::new(), Vec::new());
@@ -61,17 +62,9 @@ impl Appender {
             headers.push(record.header.encode(self.place(), offset));
             end = behind;
         }
-        let (mut parts, mut at) = (Vec::with_capacity(3 * records.len()), self.tail());
-        for ((record, header), offset) in records.iter().zip(&headers).zip(&offsets) {
-            if let Some(gap) = GAP.get(..(offset - at) as usize).filter(|gap| !gap.is_empty()) {
-                parts.push(IoSlice::new(gap));
-            }
-            parts.extend([IoSlice::new(header), IoSlice::new(record.rest)]);
-            at = offset + HEADER_BYTES + record.rest.len() as u64;
-        }
         self.reserve_to(end)?;
         self.copying = end;
-        self.file().write_parts_at(&parts, self.tail())?;
+        self.write_copies(records, &headers, &offsets, buffer)?;
         self.count += records.len() as u64;
         let last = offsets.last().map(|&offset| Placed { offset, bytes: end - offset });
         let copies = self.copies.take().filter(|copies| copies.len() < COPIES_MAX);
@@ -84,6 +77,36 @@ impl Appender {
             copies
         });
         Ok(offsets)
+    }
+
+    fn write_copies(
+        &self,
+        records: &[Original<'_>],
+        headers: &[[u8; 64]],
+        offsets: &[u64],
+        buffer: Option<&mut Vec<u8>>,
+    ) -> Result<()> {
+        let mut at = self.tail();
+        let parts =
+            records.iter().zip(headers).zip(offsets).flat_map(|((record, header), &offset)| {
+                let gap = GAP.get(..(offset - at) as usize).unwrap_or_default();
+                at = offset + HEADER_BYTES + record.rest.len() as u64;
+                [gap, header, record.rest]
+            });
+        let parts = parts.filter(|part| !part.is_empty());
+        match buffer {
+            Some(buffer) => {
+                if !bug!("buffer-kept") {
+                    buffer.clear();
+                }
+                parts.for_each(|part| buffer.extend_from_slice(part));
+                self.file().write_at(buffer, self.tail())
+            }
+            None => {
+                let parts: Vec<_> = parts.map(IoSlice::new).collect();
+                self.file().write_parts_at(&parts, self.tail())
+            }
+        }
     }
 
     /// Copies a record behind the last one, pending; its offset here.
