@@ -274,7 +274,7 @@ impl PairLog for Op<'_, InPlace<'_>> {
         *self.what.is_exposed = true;
         self.appender.file().write_at(batch.bytes(), batch.start())?;
         let end = at.end(engine.files.digest_bytes());
-        self.appender.advance(batch.records().last(), end, &engine.run.control);
+        self.appender.advance_over(&batch, end, &engine.run.control);
         self.batch = Some(batch);
         // The name comes before the index names what is in it.
         if self.what.is_lone { self.appender.link() } else { Ok(()) }

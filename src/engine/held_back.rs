@@ -17,6 +17,9 @@ const HELD_FROM_BYTES: u64 = MIB;
 /// Held back for tombstones: some thousands of them.
 const REMOVAL_BYTES: u64 = 256 * KIB;
 
+/// Steps in which the space for compactions grows.
+const SPARE_STEP_BYTES: u64 = 256 * KIB;
+
 /// Segments that are tried for a tombstone on a full disk.
 const ATTEMPTS_MAX: u32 = 64;
 
@@ -70,8 +73,8 @@ impl Engine {
 
     /// What a compaction needs to begin with: a segment, or what a small store has in one.
     fn compaction_bytes(&self) -> u64 {
-        // By powers of two: a file that has become too small is made anew.
-        let part = 1 << (self.run.control.bytes_appended() / 4).max(1).ilog2();
+        // It grows with the store, a little for each segment: nobody who puts waits for all of it.
+        let part = (self.run.control.bytes_appended() / 4).next_multiple_of(SPARE_STEP_BYTES);
         let part_max = (self.total_bytes / 64).max(SEGMENT_BYTES_MIN);
         part.clamp(SEGMENT_BYTES_MIN, part_max).min(self.segment_target())
     }

@@ -16,8 +16,9 @@
 //! (`adopt.rs`, I1). All of it is garbage of this segment.
 #![forbid(unsafe_code)]
 
-use super::batch::{Batch, Placed};
+use super::batch::Batch;
 use super::files::{Files, SEGMENTS_DIR, segment_path};
+use super::listed::Listed;
 use super::number::draw_free;
 use super::room::Purpose;
 use super::sync::{sync_data, sync_name};
@@ -25,7 +26,7 @@ use crate::control::Control;
 use crate::disk::{File, LockKind, Reserve};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Kind, Place};
-use crate::format::segment::{Entry, HEAD_BYTES, Head};
+use crate::format::segment::{HEAD_BYTES, Head};
 use crate::format::word::Location;
 use crate::units::{KIB, MIB, SEGMENT_BYTES_MAX};
 use std::ops::Range;
@@ -63,9 +64,8 @@ pub struct Appender {
     pub(super) slot: Option<usize>,
     pub(super) hinted: u64,
     buffer: Vec<u8>,
-    /// The entries of all that stands in the segment, if that is nothing but copies that this appender
-    /// has made: sealing need not walk over them.
-    pub(super) copies: Option<Vec<Entry>>,
+    /// What stands in it.
+    pub(super) listed: Listed,
     /// What it appends, and so how much of the last space it may take.
     purpose: Purpose,
     /// Where copies end that may stand there in part (I5).
@@ -105,7 +105,7 @@ impl Appender {
             slot: None,
             hinted: 0,
             buffer: Vec::new(),
-            copies: Some(Vec::new()),
+            listed: Listed::of_none(),
             purpose: Purpose::default(),
             copying: 0,
         })
@@ -132,7 +132,7 @@ impl Appender {
             slot: None,
             hinted: tail,
             buffer: Vec::new(),
-            copies: None,
+            listed: Listed::unknown(),
             purpose: Purpose::default(),
             copying: 0,
         }
@@ -279,34 +279,40 @@ impl Appender {
         debug_assert_eq!(batch.start(), self.tail, "a batch belongs to the tail it was begun at");
         self.reserve_to(batch.tail())?;
         self.file.write_at(batch.bytes(), batch.start())?;
-        self.count += batch.records().len() as u64;
-        self.advance(batch.records().last(), batch.tail(), control);
+        self.advance_over(batch, batch.tail(), control);
         Ok(())
     }
 
-    /// Moves the tail behind what has been written.
-    pub fn advance(&mut self, last: Option<&Placed>, tail: u64, control: &Control) {
-        self.copies = None;
+    /// Moves the tail behind a batch that has been written, and what belongs to its last record.
+    pub fn advance_over(&mut self, batch: &Batch, tail: u64, control: &Control) {
+        self.count += batch.records().len() as u64;
+        self.listed.add(batch.entries());
+        self.advance(batch.records().last().map(|last| last.offset), tail, control);
+    }
+
+    /// Moves the tail behind what has been written, the last record of which stands at an offset.
+    pub(super) fn advance(&mut self, last: Option<u64>, tail: u64, control: &Control) {
         control.count_appended(tail - self.tail);
         self.tail = tail;
         self.reserved = self.reserved.max(tail);
         if let (Some(slot), Some(last)) = (self.slot, last)
-            && last.offset.saturating_sub(self.hinted) >= HINT_LAG_BYTES
-            && let Some(location) = Location::new(self.number, last.offset)
+            && last.saturating_sub(self.hinted) >= HINT_LAG_BYTES
+            && let Some(location) = Location::new(self.number, last)
         {
-            self.hinted = last.offset;
+            self.hinted = last;
             control.move_open(slot, location);
         }
     }
 
     /// Sets the state byte of these records of an appended batch.
-    pub fn publish(&self, batch: &mut Batch, records: &[usize]) -> Result<()> {
+    pub fn publish(&mut self, batch: &mut Batch, records: &[usize]) -> Result<()> {
         for &record in records {
             batch.mark_published(record);
         }
         for range in batch.state_ranges(records) {
             self.file.write_at(batch.slice(&range), range.start)?;
         }
+        self.listed.publish(records.iter().map(|&at| batch.records()[at].offset));
         Ok(())
     }
 

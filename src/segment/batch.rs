@@ -5,9 +5,11 @@
 #![forbid(unsafe_code)]
 
 use crate::format::record::{
-    HEADER_BYTES, Header, Kind, Place, STATE_OFFSET, State, alignment, header_offset,
+    HEADER_BYTES, Header, Kind, Place, RawPin, STATE_OFFSET, State, alignment, header_offset,
 };
+use crate::format::segment::Entry;
 use crate::units::STEP_BYTES;
+use zerocopy::FromBytes;
 
 /// Two state bytes closer than this are set by one write that repeats what stands between them.
 const REPEAT_BYTES_MAX: u64 = 8 << 10;
@@ -19,6 +21,7 @@ pub struct Placed {
     pub offset: u64,
     /// Bytes from the header to the end of the record.
     pub bytes: u64,
+    entry: Entry,
 }
 
 /// Records for one append.
@@ -57,6 +60,12 @@ impl Batch {
         &self.records
     }
 
+    /// The records as a footer lists them, durable points left out.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> {
+        let entries = self.records.iter().map(|record| record.entry);
+        entries.filter(|entry| entry.kind != Kind::DurablePoint as u8)
+    }
+
     /// Adds a pending record; its index in the batch. The body is one chunk at most.
     pub fn push(&mut self, kind: Kind, body: &[u8], sequence: u64, digest: [u8; 32]) -> usize {
         self.push_aligned(kind, body, body.len() as u64, sequence, digest)
@@ -89,7 +98,12 @@ impl Batch {
         self.bytes.extend_from_slice(&header.encode(self.place, offset));
         self.bytes.extend_from_slice(body);
         self.bytes.resize(self.bytes.len().next_multiple_of(STEP_BYTES as usize), 0);
-        self.records.push(Placed { offset, bytes: self.tail() - offset });
+        let held = match kind {
+            Kind::Pin => RawPin::read_from_bytes(body).map_or(0, |pin| pin.held.get()),
+            _ => 0,
+        };
+        let entry = Entry::new(&header, offset, held);
+        self.records.push(Placed { offset, bytes: self.tail() - offset, entry });
         self.records.len() - 1
     }
 

@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 use super::appender::Appender;
-use super::batch::Placed;
 use super::scan::Scanned;
 use crate::control::Control;
 use crate::disk::Map;
@@ -14,9 +13,6 @@ use std::io::IoSlice;
 
 /// Bytes copied at a time.
 const PIECE_BYTES: u64 = MIB;
-
-/// Most copies that an appender remembers.
-const COPIES_MAX: usize = 1 << 20;
 
 /// A record to be copied: its header, with the state that the copy is to have, and all behind it.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +38,7 @@ impl Appender {
 
     /// Whether there is nothing in the segment but copies that this appender has made.
     pub fn holds_copies_only(&self) -> bool {
-        self.copies.is_some()
+        self.listed.has_copies_only()
     }
 
     /// Copies records behind the last one by one write; their offsets here. Straight from where they are
@@ -66,16 +62,11 @@ impl Appender {
         self.copying = end;
         self.write_copies(records, &headers, &offsets, buffer)?;
         self.count += records.len() as u64;
-        let last = offsets.last().map(|&offset| Placed { offset, bytes: end - offset });
-        let copies = self.copies.take().filter(|copies| copies.len() < COPIES_MAX);
-        self.advance(last.as_ref(), end, control);
-        self.copies = copies.map(|mut copies| {
-            let entry = |(at, original): (&u64, &Original<'_>)| {
-                Entry::new(&original.header, *at, original.held)
-            };
-            copies.extend(offsets.iter().zip(records).map(entry));
-            copies
-        });
+        let entry = |(at, original): (&u64, &Original<'_>)| {
+            Entry::new(&original.header, *at, original.held)
+        };
+        self.listed.add_copies(offsets.iter().zip(records).map(entry));
+        self.advance(offsets.last().copied(), end, control);
         Ok(offsets)
     }
 
@@ -126,7 +117,8 @@ impl Appender {
             at += piece.len() as u64;
         }
         self.file().write_at(&header.encode(self.place(), offset), offset)?;
-        self.advance(Some(&Placed { offset, bytes }), offset + bytes, control);
+        self.listed.forget();
+        self.advance(Some(offset), offset + bytes, control);
         Ok(offset)
     }
 

@@ -8,6 +8,7 @@ mod blocks;
 mod checked;
 mod copy;
 mod files;
+mod listed;
 mod number;
 mod read;
 mod room;

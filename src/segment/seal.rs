@@ -88,8 +88,8 @@ impl Appender {
 
     /// The records, and what its durable points prove.
     fn list(&mut self) -> Result<(Vec<Entry>, u64)> {
-        if let Some(copies) = self.copies.take() {
-            return Ok((copies, 0));
+        if let Some(entries) = self.listed.take() {
+            return Ok((entries, 0));
         }
         // By `pread`: a page of a mapping that is looked at for one header maps its neighbours, too.
         let mut blocks = FileBlocks::new(&*self.file)?;
@@ -175,4 +175,55 @@ fn note_confirmed(files: &Files, number: u32, file: &dyn File) -> Result<()> {
         file.write_at(&point.encode(files.place(number), at), at)?;
     }
     file.set_mode(MODE_FINISHED)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::segment::read_footer;
+    use crate::store::Store;
+    use crate::units::SEGMENT_BYTES_MIN;
+
+    #[test]
+    fn a_footer_lists_what_stands_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Store::options().create(true).segment_bytes(SEGMENT_BYTES_MIN);
+        let store = options.open(dir.path().join("store")).unwrap();
+        let refs = store.refs("names");
+        for round in 0..60_u64 {
+            let value = |len: usize, at: u64| {
+                [(round * 7 + at).to_le_bytes(), [1; 8]].concat().repeat(len / 16 + 1)
+            };
+            let small: Vec<_> = (0..40).map(|at| value(16 * at as usize, at)).collect();
+            let ids =
+                store.put_many(&small.iter().map(|value| &value[..]).collect::<Vec<_>>()).unwrap();
+            store.unpin(&ids[3]).unwrap();
+            store.remove(&ids[4]).unwrap();
+            refs.set(format!("{}", round % 7), store.put(&value(5000, 100)).unwrap()).unwrap();
+            store.put(&value(30_000, 101)).unwrap();
+            if round % 9 == 0 {
+                store.put(&value(600_000, 102)).unwrap();
+                store.sync().unwrap();
+            }
+            if round % 25 == 24 {
+                store.compact(&crate::CompactOptions::new().all(true)).unwrap();
+            }
+        }
+        let engine = &store.engine;
+        let files = &engine.files;
+        let mut sealed = 0;
+        for number in files.list().unwrap() {
+            let file = files.open(number, Access::Read).unwrap().unwrap();
+            let blocks = FileBlocks::new(&*file).unwrap();
+            let Some(end) = end_of(&blocks, files, number) else { continue };
+            let listed = read_footer(&blocks, files, number, &end.trailer).unwrap();
+            let mut walked = walk(&blocks, files, number, 0).0;
+            walked.retain(|entry| entry.offset() < end.trailer.entries_offset.get());
+            let bytes = |entries: &[Entry]| entries.as_bytes().to_vec();
+            assert_eq!(listed.len(), walked.len());
+            assert!(bytes(&listed) == bytes(&walked), "segment {number}");
+            sealed += 1;
+        }
+        assert!(sealed > 10, "{sealed} segments were sealed");
+    }
 }

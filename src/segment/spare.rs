@@ -45,6 +45,10 @@ impl Spare {
     /// `NoSpace` when there is none.
     pub fn hold(self, files: &Files, bytes: u64, most: u64) -> Result<()> {
         let path = self.path();
+        let purpose = match self {
+            Self::Compaction => Purpose::Put,
+            Self::Removal => Purpose::Copy,
+        };
         if let Some(file) = files.disk.open(&path, Access::Read)? {
             let held = file.len()?;
             if (bytes..=most).contains(&held) {
@@ -52,15 +56,13 @@ impl Spare {
             }
             // Whoever has its lock makes something of it.
             let Some(file) = self.own(files)? else { return Ok(()) };
-            if file.len()? >= bytes {
+            let held = file.len()?;
+            if held >= bytes {
                 return if bug!("spare-kept") { Ok(()) } else { file.set_len(bytes) };
             }
-            files.disk.unlink(&path)?;
+            purpose.check(&*files.disk, bytes - held)?;
+            return file.reserve(held, bytes, Reserve::Backed);
         }
-        let purpose = match self {
-            Self::Compaction => Purpose::Put,
-            Self::Removal => Purpose::Copy,
-        };
         purpose.check(&*files.disk, bytes)?;
         let file = files.disk.create(SEGMENTS_DIR)?;
         file.reserve(0, bytes, Reserve::Backed)?;
