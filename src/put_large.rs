@@ -15,8 +15,9 @@ use crate::protocol::{self, Fate, Named, Pair, PairLog, Shared};
 use crate::publish::Op;
 use crate::put::Put;
 use crate::segment::{Appender, Batch};
-use crate::stream::{Body, Hashed, hash_in_place, write_body};
+use crate::stream::{Body, Hashed, hash_copied, hash_in_place, write_body};
 use crate::sync::epoch::Guard;
+use crate::sync::machine::{AtomicU64, Ordering};
 use crate::units::KIB;
 
 /// Bytes compared at a time.
@@ -180,17 +181,43 @@ impl Engine {
         durability: Durability,
         error: Error,
     ) -> Result<Put> {
-        let Body::Fixed(bytes) = body else { return Err(error) };
         if error.kind() != ErrorKind::NoSpace {
             return Err(error);
         }
-        let hashed = hash_in_place(bytes, self.superblock.hash, self.pool(guard));
+        let (hash, pool) = (self.superblock.hash, self.pool(guard));
+        let hashed = match body {
+            Body::Fixed(bytes) => hash_in_place(bytes, hash, pool),
+            Body::Racy(_) | Body::Headed(..) => hash_copied(body, hash, pool, |_, _| {}),
+        };
         let id = BlobId::from_padded(self.superblock.hash, hashed.digest);
-        if !self.holds(&id, guard)? {
+        if !self.holds(&id, guard)? || !self.is_still_stored(guard, &id, body)? {
             return Err(error);
         }
-        self.compare(guard, &id, body)?;
         self.name_held(guard, id, naming, durability)?.ok_or(error)
+    }
+
+    /// Whether a body that was hashed is the blob that has its id; `false` if others have changed it since.
+    fn is_still_stored(&self, guard: &Guard, id: &BlobId, body: Body<'_>) -> Result<bool> {
+        let is_fixed = matches!(body, Body::Fixed(_));
+        if is_fixed || id.algorithm() == HashAlgorithm::Blake3 {
+            return self.compare(guard, id, body).map(|()| true);
+        }
+        let Some((_, found)) = self.find(id.key(), guard)? else { return Ok(false) };
+        let is_blob = found.header.kind == Kind::Blob && found.header.digest == *id.padded();
+        let stored = found.bytes(guard).filter(|stored| is_blob && stored.len() == body.len());
+        let Some(stored) = stored else { return Err(self.collision(guard, id, &found)) };
+        // Hashed again, so that another content with this id is told from one that has been changed.
+        let differing = AtomicU64::new(0);
+        let hashed = hash_copied(body, id.algorithm(), self.pool(guard), |at, piece| {
+            if stored[at..at + piece.len()] != *piece && !bug!("full-unlooked") {
+                differing.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        match differing.into_inner() {
+            0 => Ok(true),
+            _ if hashed.digest == *id.padded() => Err(self.collision(guard, id, &found)),
+            _ => Ok(false),
+        }
     }
 
     /// Gives the appender back. A body without a header is written over by the next append, or goes

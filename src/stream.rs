@@ -266,6 +266,35 @@ pub fn hash_in_place(bytes: &[u8], algorithm: HashAlgorithm, pool: Pool<'_>) -> 
     Hashed { digest: blob_digest(algorithm, bytes.len() as u64, &chunks), chunks }
 }
 
+/// Hashes copies of a body's pieces and calls `each` with them and their offsets, in no order: the digest is that of
+/// what was in the copies, whatever others write to the body meanwhile.
+pub fn hash_copied(
+    body: Body<'_>,
+    algorithm: HashAlgorithm,
+    pool: Pool<'_>,
+    each: impl Fn(usize, &[u8]) + Sync,
+) -> Hashed {
+    let (len, chunk_bytes) = (body.len(), CHUNK_BYTES as usize);
+    let count = len.div_ceil(chunk_bytes).max(1);
+    let one = |index: usize| {
+        let (start, end) = (index * chunk_bytes, len.min((index + 1) * chunk_bytes));
+        let mut copy = vec![0; PIECE_BYTES.min(end - start)];
+        let mut hasher = ChunkHasher::new(algorithm, index as u64);
+        for at in (start..end).step_by(PIECE_BYTES) {
+            let piece = &mut copy[..PIECE_BYTES.min(end - at)];
+            body.copy_to(at, piece);
+            hasher.update(piece);
+            each(at, piece);
+        }
+        if count == 1 { ChunkDigest(hasher.finish_sole()) } else { hasher.finish_part() }
+    };
+    let chunks = match pool {
+        Some(pool) if count > 1 => pool.install(|| (0..count).into_par_iter().map(one).collect()),
+        _ => (0..count).map(one).collect(),
+    };
+    hashed_of(algorithm, len, chunks)
+}
+
 /// Fills `buffer` from a reader; fewer bytes only at its end.
 pub fn fill(reader: &mut dyn std::io::Read, buffer: &mut [u8]) -> Result<usize> {
     let mut filled = 0;

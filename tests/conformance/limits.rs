@@ -1,6 +1,7 @@
 //! A size limit: what would pass it is refused, what is there can be read, named and removed.
 #![forbid(unsafe_code)]
 
+use crate::racy::put_still;
 use crate::support::{MIB, Scratch, another_boot, bytes, read};
 use drystone::{ErrorKind, Result, Store};
 
@@ -55,6 +56,11 @@ fn a_full_store_can_be_read_named_and_emptied() {
     let seeds = fill(&store);
     for &seed in &seeds {
         let id = store.put(&bytes(MIB, seed)).expect("it is there: nothing is stored");
+        assert_eq!(
+            put_still(&store, &bytes(MIB, seed)),
+            id,
+            "nor where others may write the bytes"
+        );
         assert!(read(&store, &id) == bytes(MIB, seed));
         store.refs("r").set(seed.to_string(), id).unwrap();
         assert!(store.unpin(&id).unwrap());

@@ -2,8 +2,8 @@
 //!
 //! `unsafe` stands here because `put_raw` is called here.
 
-use crate::support::{HASHES, KIB, MIB, Scratch};
-use drystone::{BlobId, GetOptions, PutOptions, Store, Verify};
+use crate::support::{HASHES, KIB, MIB, Scratch, another_boot, bytes};
+use drystone::{BlobId, ErrorKind, GetOptions, PutOptions, Store, Verify};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// Puts bytes that nobody changes, by the way of those that somebody may.
@@ -56,6 +56,48 @@ fn scribble(buffer: &[AtomicU8], is_done: &AtomicBool) {
             if at % 4096 == 0 && is_done.load(Ordering::Relaxed) {
                 return;
             }
+        }
+    }
+}
+
+#[test]
+fn a_full_store_takes_what_it_has_and_nothing_that_changes_meanwhile() {
+    for hash in HASHES {
+        let scratch = Scratch::new();
+        let store = scratch.open(Store::options().create(true).hash(hash));
+        for len in [1000, 64 * KIB + 1, 3 * MIB] {
+            let (held, other) = (bytes(len, 1), bytes(len, 2));
+            let id = store.put(&held).unwrap();
+            // Under a limit that was passed before.
+            let full = Store::options().size_limit(1).boot_id(another_boot());
+            let full = scratch.open(full);
+            assert_eq!(put_still(&full, &held), id);
+            let headed = full.put_racy(&held[..100], (&held[100..]).into(), &PutOptions::new());
+            assert_eq!(headed.unwrap(), id);
+            let buffer: Vec<AtomicU8> = held.iter().map(|&byte| AtomicU8::new(byte)).collect();
+            let is_done = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    for content in [&other, &held].into_iter().cycle() {
+                        let cells = buffer.iter().zip(content);
+                        cells.for_each(|(cell, &byte)| cell.store(byte, Ordering::Relaxed));
+                        if is_done.load(Ordering::Relaxed) {
+                            return;
+                        }
+                    }
+                });
+                for _ in 0..50 {
+                    // SAFETY: the buffer outlives the call, and is written as atomics only.
+                    let put =
+                        unsafe { full.put_raw(buffer.as_ptr().cast(), len, &PutOptions::new()) };
+                    match put {
+                        Ok(put) => assert_eq!(put, id),
+                        Err(error) => assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}"),
+                    }
+                }
+                is_done.store(true, Ordering::Relaxed);
+            });
+            assert_eq!(full.stats().unwrap().blobs, store.stats().unwrap().blobs);
         }
     }
 }

@@ -3,7 +3,9 @@
 use super::furnished::Furnished;
 use super::rig::{MIB, bytes, in_memory, options, patch, resize, segment_file};
 use super::tried::{check, deep, of_kind};
-use drystone::{BlobId, ErrorKind, FindingKind, GetOptions, HashAlgorithm, Store, Verify};
+use drystone::{
+    BlobId, ErrorKind, FindingKind, GetOptions, HashAlgorithm, PutOptions, Store, Verify,
+};
 use std::fs;
 use std::path::Path;
 
@@ -141,6 +143,27 @@ fn after_mending_all_that_was_lost_the_index_is_sound() {
     for (id, body, is_there) in &made.blobs {
         if *is_there {
             verify(&store, id, body, "mended");
+        }
+    }
+}
+
+#[test]
+fn a_full_store_tells_of_a_damaged_copy_whoever_may_write_the_bytes() {
+    for len in LENGTHS {
+        let dir = in_memory();
+        let path = dir.path().join("store");
+        let body = bytes(len, 7);
+        let store = options().create(true).open(&path).expect("a store");
+        let id = store.put(&body).expect("a put");
+        drop(store);
+        let full = options().size_limit(1).boot_id("full").open(&path).expect("a store");
+        let stat = full.stat(&id).expect("a stat").expect("it is there");
+        patch(&segment_file(&path, stat.segment), stat.offset + 64 + 300, &[0x11; 9]);
+        let puts =
+            [full.put(&body), full.put_racy(&body[..10], (&body[10..]).into(), &PutOptions::new())];
+        for put in puts {
+            let error = put.expect_err("there is no room to mend it");
+            assert_eq!(error.kind(), ErrorKind::Damaged, "{len} bytes: {error}");
         }
     }
 }
