@@ -75,14 +75,16 @@ pub struct CommitError {
     pub error: Error,
 }
 
-/// The memory of a draft that was committed: this process's own.
+/// The memory of a draft that was committed, or failed to be: this process's own.
 pub struct DraftMemory {
+    engine: Arc<Engine>,
+    durability: Durability,
     len: usize,
     place: Place,
 }
 
 impl DraftMemory {
-    /// Its bytes, which others of this process may be writing.
+    /// Its bytes, which others of this process may be writing; none in a child that does not have them.
     pub fn racy(&self) -> Racy<'_> {
         match &self.place {
             Place::Heap(blocks) => Racy::from(&blocks.as_bytes()[..self.len]),
@@ -91,6 +93,36 @@ impl DraftMemory {
                 bytes.unwrap_or_else(|| Racy::from(&[][..]))
             }
         }
+    }
+
+    /// Puts in what stands there now, and pins it, or binds a ref to it instead: after a commit that failed, or
+    /// under another name.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let store = drystone::Store::create(dir.path().join("s"))?;
+    /// let steps = store.refs("steps");
+    /// let (memory, refused) = store.reserve(100_000)?.commit_kept(Some((&store.refs("pins"), b"0001")));
+    /// assert!(refused.is_err(), "nobody sets a pin by its name");
+    /// let id = memory.commit(Some((&steps, b"0001")))?;
+    /// assert!(!store.stat(&id)?.expect("it is there").pinned);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`crate::Store::put`] and [`Refs::set`]; `Forked` in a child that was forked before the first commit.
+    pub fn commit(&self, named: Option<(&Refs, &[u8])>) -> Result<BlobId> {
+        let body = named.map(|(refs, key)| ref_body(&self.engine, refs, key)).transpose()?;
+        let naming = body.as_ref().map_or(Naming::Pin, |body| Naming::Ref(body, Expect::Any));
+        let bytes = self.racy();
+        if bytes.len() != self.len {
+            return Err(forked());
+        }
+        let put = self.engine.put(&pin(), Body::Racy(bytes), &naming, self.durability)?;
+        if named.is_some() {
+            self.engine.run.control.announce_change();
+        }
+        Ok(put.id)
     }
 }
 
@@ -200,7 +232,7 @@ impl Draft {
     /// # Errors
     /// Gives the draft back. `InvalidInput` if the refs are another store's.
     pub fn commit_as(self, refs: &Refs, key: impl AsRef<[u8]>) -> Result<BlobId, CommitError> {
-        let body = match self.ref_body(refs, key.as_ref()) {
+        let body = match ref_body(&self.engine, refs, key.as_ref()) {
             Ok(body) => body,
             Err(error) => return Err(CommitError { draft: self, error }),
         };
@@ -236,11 +268,12 @@ impl Draft {
     pub fn commit_kept(mut self, named: Option<(&Refs, &[u8])>) -> (DraftMemory, Result<BlobId>) {
         let committed = self.try_commit_kept(named);
         let place = std::mem::replace(&mut self.place, Place::Heap(Vec::new()));
-        (DraftMemory { len: self.len, place }, committed)
+        let Self { engine, durability, len, .. } = self;
+        (DraftMemory { engine, durability, len, place }, committed)
     }
 
     fn try_commit_kept(&mut self, named: Option<(&Refs, &[u8])>) -> Result<BlobId> {
-        let body = named.map(|(refs, key)| self.ref_body(refs, key)).transpose()?;
+        let body = named.map(|(refs, key)| ref_body(&self.engine, refs, key)).transpose()?;
         let naming = body.as_ref().map_or(Naming::Pin, |body| Naming::Ref(body, Expect::Any));
         let guard = pin();
         let engine = self.engine.clone();
@@ -274,22 +307,6 @@ impl Draft {
             engine.run.control.announce_change();
         }
         Ok(put.id)
-    }
-
-    /// The body of a ref that is to name it.
-    fn ref_body(&self, refs: &Refs, key: &[u8]) -> Result<RefBody> {
-        let body = RefBody {
-            namespace: refs.namespace().into(),
-            key: key.to_vec(),
-            created_ns: crate::clock::now_ns(),
-            is_single: true,
-            ..RefBody::default()
-        };
-        if refs.engine.superblock.uuid != self.engine.superblock.uuid {
-            return Err(Error::new(ErrorKind::InvalidInput, "the refs are those of another store"));
-        }
-        check_limits(&body, 1).and_then(|()| refs.refuse_pins("set"))?;
-        Ok(body)
     }
 
     /// The ref is too long to stand before the blob in the draft's segment: the bytes are put as if
@@ -348,9 +365,7 @@ impl Draft {
         if self.fork == fork_generation() {
             return Ok(());
         }
-        let error =
-            Error::new(ErrorKind::Forked, "a draft of the parent cannot be committed by a child");
-        Err(error.advice("reserve it after the fork"))
+        Err(forked())
     }
 
     fn try_commit(&mut self, naming: &Naming<'_>) -> Result<Put> {
@@ -378,6 +393,28 @@ impl Draft {
             body.ok_or_else(|| Error::new(ErrorKind::Io, "the draft's mapping is too short"))?;
         engine.commit(&guard, written, Body::Racy(body), naming, durability)
     }
+}
+
+/// The body of a ref that is to name a draft.
+fn ref_body(engine: &Engine, refs: &Refs, key: &[u8]) -> Result<RefBody> {
+    let body = RefBody {
+        namespace: refs.namespace().into(),
+        key: key.to_vec(),
+        created_ns: crate::clock::now_ns(),
+        is_single: true,
+        ..RefBody::default()
+    };
+    if refs.engine.superblock.uuid != engine.superblock.uuid {
+        return Err(Error::new(ErrorKind::InvalidInput, "the refs are those of another store"));
+    }
+    check_limits(&body, 1).and_then(|()| refs.refuse_pins("set"))?;
+    Ok(body)
+}
+
+#[cold]
+fn forked() -> Error {
+    Error::new(ErrorKind::Forked, "a draft of the parent cannot be committed by a child")
+        .advice("reserve it after the fork")
 }
 
 impl Deref for Draft {

@@ -237,13 +237,19 @@ impl Map {
         Ok(())
     }
 
-    /// The bytes as ones that others may be writing; `None` if they are not all mapped.
+    /// The bytes as ones that others may be writing; `None` if they are not all mapped, as in a child that the
+    /// mapping is kept from.
     pub fn racy(&self, offset: u64, len: u64) -> Option<Racy<'_>> {
-        if offset.checked_add(len)? > self.len as u64 {
+        if offset.checked_add(len)? > self.len as u64 || self.is_kept_from_here() {
             return None;
         }
-        // SAFETY: the range lies within the mapping, which lives as long as the borrow.
+        // SAFETY: the range lies within the mapping, which is here, and lives as long as the borrow.
         Some(unsafe { Racy::new(self.base.as_ptr().add(offset as usize), len as usize) })
+    }
+
+    /// Whether this is a child that the mapping is kept from.
+    fn is_kept_from_here(&self) -> bool {
+        self.only_in.is_some_and(|generation| generation != fork::fork_generation())
     }
 
     /// Keeps the mapping from the children of a fork (S7). In a child the `Map` may only be
@@ -483,10 +489,7 @@ impl Futex for Map {
 impl Drop for Map {
     fn drop(&mut self) {
         // In a child that the mapping was kept from, something else may stand at its addresses.
-        if bug!("mapping-kept")
-            || self.len == 0
-            || self.only_in.is_some_and(|g| g != fork::fork_generation())
-        {
+        if bug!("mapping-kept") || self.len == 0 || self.is_kept_from_here() {
             return;
         }
         // SAFETY: the range is this mapping's own, and no reference into it outlives `self`; what

@@ -149,6 +149,34 @@ fn a_commit_that_fails_gives_the_draft_back_to_be_changed_and_tried_again() {
 }
 
 #[test]
+fn a_commit_that_failed_and_is_tried_again_sets_what_is_asked_for_and_no_pin() {
+    each_hash(|store| {
+        let elsewhere = Scratch::new();
+        let (others, pins, refs) =
+            (elsewhere.store().refs("r"), store.refs("pins"), store.refs("r"));
+        for len in [1000, 100_000, 3 * MIB] {
+            let draft = store.reserve(len as u64).unwrap();
+            let (draft, _) = refused(draft.commit_as(&others, "key"));
+            let (draft, _) = refused(draft.commit_as(&pins, "key"));
+            let id = draft.commit_as(&refs, "key").unwrap();
+            assert!(!store.stat(&id).unwrap().unwrap().pinned, "{len} bytes");
+            store.remove(&id).unwrap();
+            let (memory, failed) =
+                store.reserve(len as u64).unwrap().commit_kept(Some((&others, b"key")));
+            failed.expect_err("another store's refs");
+            memory.commit(Some((&pins, b"key"))).expect_err("the pins");
+            assert_eq!(store.stats().unwrap().blobs, 0, "what is refused puts nothing in");
+            assert_eq!(memory.commit(Some((&refs, b"again"))).unwrap(), id);
+            assert_eq!(refs.get("again").unwrap().unwrap().value, Value::Blob(id));
+            assert!(!store.stat(&id).unwrap().unwrap().pinned, "{len} bytes");
+            assert_eq!(memory.commit(None).unwrap(), id);
+            assert!(store.stat(&id).unwrap().unwrap().pinned, "{len} bytes");
+            store.remove(&id).unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_commit_error_is_an_error() {
     let scratch = Scratch::new();
     let store = scratch.store();

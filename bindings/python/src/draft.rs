@@ -2,7 +2,7 @@
 
 use crate::errors::{checked, invalid};
 use crate::refs::Refs;
-use drystone::{Draft, DraftMemory, PutOptions};
+use drystone::{Draft, DraftMemory};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ffi::c_int;
@@ -21,7 +21,6 @@ enum State {
 #[pyclass(frozen, module = "drystone")]
 pub struct RawDraft {
     state: Mutex<State>,
-    store: drystone::Store,
     /// Where the memory stands: at one place as long as this lives.
     pointer: usize,
     len: usize,
@@ -29,11 +28,11 @@ pub struct RawDraft {
 
 impl RawDraft {
     /// Memory for a header and so many bytes.
-    pub fn new(store: drystone::Store, header: &[u8], len: u64) -> drystone::Result<Self> {
+    pub fn new(store: &drystone::Store, header: &[u8], len: u64) -> drystone::Result<Self> {
         let mut draft = store.reserve(len.saturating_add(header.len() as u64))?;
         draft[..header.len()].copy_from_slice(header);
         let (pointer, len) = (draft.as_mut_ptr() as usize, draft.len());
-        Ok(Self { state: Mutex::new(State::Open(draft)), store, pointer, len })
+        Ok(Self { state: Mutex::new(State::Open(draft)), pointer, len })
     }
 }
 
@@ -67,12 +66,9 @@ impl RawDraft {
                 }
                 State::Kept(memory) => {
                     // What failed, or was committed before, is put as it stands there now.
-                    let put = self.store.put_racy(&[], memory.racy(), &PutOptions::new());
+                    let committed = memory.commit(named);
                     *state = State::Kept(memory);
-                    put.and_then(|id| match named {
-                        Some((refs, key)) => refs.set(key, id).map(|_| id),
-                        None => Ok(id),
-                    })
+                    committed
                 }
                 State::Moving => unreachable!("the state is locked"),
             }

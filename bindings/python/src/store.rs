@@ -157,7 +157,7 @@ impl Store {
     /// Memory of a blob that begins with a header, to be filled in place.
     fn _reserve(&self, py: Python<'_>, header: &[u8], length: u64) -> PyResult<RawDraft> {
         let store = self.open(py)?;
-        let made = py.detach(|| RawDraft::new(store, header, length));
+        let made = py.detach(|| RawDraft::new(&store, header, length));
         checked(py, made)
     }
 

@@ -67,11 +67,6 @@ def rebooted(path, **options):
     return drystone.Store(path, create=False, **options)
 
 
-def differs(*case, because):
-    """A case in which this package does not do what Rust does, so far."""
-    return pytest.param(*case, marks=pytest.mark.xfail(strict=True, reason=because))
-
-
 def at_once(*functions):
     """Calls each in a thread of its own; what they return, or the first exception."""
     with concurrent.futures.ThreadPoolExecutor(len(functions)) as pool:

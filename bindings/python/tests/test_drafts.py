@@ -92,6 +92,24 @@ def test_it_is_committed_again_where_that_failed(store, directory):
     assert (store.get_array(id) == 3).all() and array.commit() == id
 
 
+@pytest.mark.parametrize("count", [10, 30_000])
+def test_a_child_does_not_commit_what_it_has_no_memory_of(store, count):
+    array = store.empty(count)
+    array[:] = 3
+    with pytest.raises(ValueError):
+        array.commit_as(store.refs("pins"), "1")
+    pid = os.fork()
+    if pid == 0:
+        try:
+            done = store.get_array(array.commit())[0] == 3
+        except drystone.Forked:
+            done = True
+        finally:
+            os._exit(0 if done else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert (store.get_array(array.commit()) == 3).all()
+
+
 def _sum(path, id, queue):
     queue.put(float(Store(path).get_array(id).sum()))
 
