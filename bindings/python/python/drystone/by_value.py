@@ -59,7 +59,9 @@ def reduce(memoized):
     finally:
         del tokens[id(memoized)]
     names = (module, qualname, memoized.name, memoized.version)
-    return _again, (type(memoized), names, _how(memoized), id(memoized), sent, refused)
+    # Where it is made again nobody can read its source.
+    imports = memoized._imports_of().known(memoized.cache)
+    return _again, (type(memoized), names, _how(memoized), id(memoized), sent, refused, imports)
 
 
 def _how(memoized):
@@ -80,7 +82,7 @@ def _itself(token):
     return _tokens()[token]
 
 
-def _again(kind, names, how, token, sent, refused):
+def _again(kind, names, how, token, sent, refused, imports):
     """The function of that name, if it is there, else the one that was sent."""
     module, qualname, name, version = names
     found = find(module, qualname)
@@ -91,7 +93,7 @@ def _again(kind, names, how, token, sent, refused):
     tokens = _tokens()
     # What is a part of another function may name that one, and so is another each time.
     is_kept = not tokens and len(sent) <= _SENT_BYTES_MAX
-    digest = hash_buffer(pickle.dumps((names, how, sent))) if is_kept else None
+    digest = hash_buffer(pickle.dumps((names, how, sent, imports))) if is_kept else None
     with _lock:
         if is_kept and digest in _sent:
             _sent.move_to_end(digest)
@@ -113,6 +115,7 @@ def _again(kind, names, how, token, sent, refused):
     again._said = made
     # The main module has another name there, and its code another digest; the results are the same.
     again._call_it(name, version)
+    again._imports_of(imports)
     if is_kept:
         with _lock:
             again = _sent.setdefault(digest, again)

@@ -440,7 +440,8 @@ class Cache(_drystone.RawCache):
         second while computing or waiting takes longer than one; or "tqdm".
 
         A result that cannot be kept, because it is too large, of a type that is not stored, or the disk is full, is returned
-        all the same, with a RuntimeWarning, and computed again the next time.
+        all the same, with a RuntimeWarning, and computed again the next time. What was imported from joblib is found, not
+        computed: see `import_joblib`.
         """
         from drystone.memoize import decorator
 

@@ -1,12 +1,15 @@
 """Bringing existing caches over: DiskCache's directories, and joblib's."""
 
+import itertools
 import json
 import pathlib
 import pickle
 import re
 import sqlite3
 import time
+import warnings
 
+from drystone import _from_joblib
 from drystone._drystone import Error, InvalidInput
 from drystone.cache import Cache
 
@@ -14,6 +17,9 @@ from drystone.cache import Cache
 _RAW, _BINARY, _TEXT, _PICKLE = 1, 2, 3, 4
 # Its queues count from here; so far from it they are looked for.
 _QUEUE_START, _QUEUE_SPAN = 500_000_000_000_000, 1_000_000
+# Files of joblib of this length are mapped.
+_MAPPED_FROM = 64 << 20
+_TAG_BYTES = 255
 
 
 class Imported:
@@ -116,9 +122,18 @@ def _unpickled(data, allowed, what):
 
 
 def import_joblib(path, into=None, *, pickle=None):
-    """Brings the results of a joblib.Memory directory over: each under the key ("joblib", function, hash of arguments),
-    with the arguments' texts in its tag. joblib is needed for reading, and pickle=True, because joblib's files are
-    pickles."""
+    """Brings the results of a joblib.Memory directory over: functions that are memoized in this cache find them.
+
+    A miss of a function that has the name and the source (but for decorators) that joblib kept results of, for arguments that
+    joblib hashes as it did then, is served from them, and kept as a result of its own from then on: see
+    `Cache.memoize`. Until then each stands under ("joblib", function, version, hash of arguments): a pair of the result and
+    the time when it was computed, with the function and the arguments' texts as its tags, so that `cache.evict(function)`
+    drops what has not been asked for.
+
+    into: a `Cache`, or a directory. joblib is needed for reading, and pickle=True, because joblib's files are pickles.
+    Results of functions of which joblib does not say the source are brought over, and not found. Returns what was imported, and
+    what was skipped and why.
+    """
     path = pathlib.Path(path).expanduser().absolute()
     root = path / "joblib" if (path / "joblib").is_dir() else path
     found = sorted(root.rglob("output.pkl"))
@@ -127,24 +142,53 @@ def import_joblib(path, into=None, *, pickle=None):
     cache = into if isinstance(into, Cache) else Cache(into, pickle=bool(pickle))
     if not (cache._said["pickle"] if pickle is None else pickle):
         raise InvalidInput("results of joblib are pickles: pass pickle=True if you trust whoever wrote them")
-    import joblib
-
     done = Imported()
-    for output in found:
-        function = ".".join(output.parent.parent.relative_to(root).parts)
-        key = ("joblib", function, output.parent.name)
-        try:
-            cache._set(key, joblib.load(output), None, _arguments(output.parent))
-            done.imported += 1
-        except Exception as error:  # whatever a pickle raises
-            done.skipped.append((repr(key), f"{type(error).__name__}: {error}"))
+    for directory, outputs in itertools.groupby(found, lambda output: output.parent.parent):
+        function = _from_joblib.named_in(directory.relative_to(root))
+        version, before = _from_joblib.version_in(directory), done.imported
+        for output in outputs:
+            key = _from_joblib.key(function, version, output.parent.name)
+            try:
+                _import_result(cache, key, function, output)
+                done.imported += 1
+            except Exception as error:  # whatever a pickle raises
+                done.skipped.append((repr(key), f"{type(error).__name__}: {error}"))
+        if version is not None and done.imported > before:
+            # Behind them, so that a cache that is full keeps it longer than them.
+            cache._set(_from_joblib.mark(function), str(directory), None, _tags(function))
     return done
 
 
-def _arguments(directory):
+def _import_result(cache, key, function, output):
+    import joblib
+
+    about = _metadata(output.parent)
+    stat = output.stat()
+    computed = about.get("time")
+    if not isinstance(computed, (int, float)):
+        computed = stat.st_mtime
+    # What does not fit into memory, maybe, is not read into it. What is compressed is.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = joblib.load(output, mmap_mode="r" if stat.st_size >= _MAPPED_FROM else None)
+    cache._set(key, (result, float(computed)), None, _tags(function, _arguments(about)))
+
+
+def _tags(*texts):
+    return tuple(text for text in texts if text and len(text.encode("utf-8")) <= _TAG_BYTES)
+
+
+def _metadata(directory):
     try:
         said = json.loads((directory / "metadata.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _arguments(about):
+    said = about.get("input_args", {})
+    if not isinstance(said, dict):
         return None
-    text = ", ".join(f"{name}={value}" for name, value in said.get("input_args", {}).items())
-    return text.encode("utf-8")[:200].decode("utf-8", "ignore") or None
+    text = ", ".join(f"{name}={value}" for name, value in said.items())
+    return text.encode("utf-8", "replace")[:200].decode("utf-8", "ignore")

@@ -10,7 +10,7 @@ import time
 import types
 import warnings
 
-from drystone import _settings, by_value
+from drystone import _from_joblib, _settings, by_value
 from drystone._drystone import Error, InvalidInput, UnsupportedType
 from drystone.cache import ENOVAL, Cache, _owner
 from drystone.hashing import _module, canonical, code_digest, hash_buffer
@@ -129,6 +129,8 @@ class Memoized:
             canonical(version) if version is not None else code_digest(inner),
         )
         self._hits = self._misses = 0
+        # What was imported from joblib, from the first miss on.
+        self._imports = None
         self._plain = all(
             it.kind is it.POSITIONAL_OR_KEYWORD and it.default is it.empty for it in self._signature.parameters.values()
         )
@@ -192,18 +194,57 @@ class Memoized:
             return value, fresh_until is None or time.time() < fresh_until
         return value, True
 
-    def _keep(self, key, value):
+    def _keep(self, key, value, age=0.0):
+        """Keeps a result that was computed so many seconds ago; whether it did."""
         expire, kept = self._expire, value
+        if expire is not None:
+            expire -= age
         if self._stale is not None:
             kept = (value, None if expire is None else time.time() + expire)
             expire = None if expire is None else expire + self._stale
         if expire is not None and expire <= 0:
-            return
+            return False
         try:
             self.cache.set(key, kept, expire=expire, tag=self._tag)
+            return True
         except (Error, OSError) as error:
             # What took hours to compute is not lost to a full disk, or to a type that is not stored.
             warnings.warn(f"the result of {self.name} is not kept: {error}", RuntimeWarning, stacklevel=2)
+            return False
+
+    def _imports_of(self, known=None):
+        if self._imports is None or known is not None:
+            self._imports = _from_joblib.Imports(self.function, self._signature, self._said[2], self._ignore, known)
+        return self._imports
+
+    def _imported(self, args, kwargs):
+        """Where the result for these arguments is that was imported from joblib, if there is one that has not been asked for;
+        what it is, and how old."""
+        found = self._imports_of().find(self.cache, args, kwargs)
+        if found is None:
+            return None
+        try:
+            kept = self.cache._get(found, None)
+        except (Error, OSError) as error:
+            what = f"the result of {self.name} that was imported from joblib cannot be read, and is computed: {error}"
+            warnings.warn(what, RuntimeWarning, stacklevel=2)
+            return None
+        if kept is None:
+            return None
+        value, computed = kept
+        age = max(0.0, time.time() - computed)
+        return (found, value, age) if self._expire is None or age < self._expire else None
+
+    def _take_over(self, key, args, kwargs):
+        """The result that was imported from joblib, which is kept as one of this function from now on; ENOVAL if there is none."""
+        imported = self._imported(args, kwargs)
+        if imported is None:
+            return ENOVAL
+        found, value, age = imported
+        self._hits += 1
+        if self._keep(key, value, age):
+            self.cache.delete(found)
+        return value
 
     def _compute_once(self, key, args, kwargs):
         start, told = time.monotonic(), _Told(self._progress, self.name)
@@ -225,6 +266,8 @@ class Memoized:
         try:
             # Who had the right before may have kept the value since it was looked for.
             value, _ = self._look(key)
+            if value is ENOVAL:
+                value = self._take_over(key, args, kwargs)
             if value is ENOVAL:
                 value = self._compute(key, args, kwargs, told)
             return value
@@ -269,11 +312,13 @@ class Memoized:
 
     def invalidate(self, *args, **kwargs):
         """Forgets the result for these arguments; False if there was none."""
-        return self.cache.delete(self.key(*args, **kwargs))
+        was_kept = self.cache.delete(self.key(*args, **kwargs))
+        imported = self._imported(args, kwargs)
+        return was_kept if imported is None else self.cache.delete(imported[0]) or was_kept
 
     def contains(self, *args, **kwargs):
         """Whether the result for these arguments is kept."""
-        return self.key(*args, **kwargs) in self.cache
+        return self.key(*args, **kwargs) in self.cache or self._imported(args, kwargs) is not None
 
     def shelve(self, *args, **kwargs):
         """A reference of a few bytes to the result, which any process of the node can open without a copy."""
@@ -345,6 +390,8 @@ class AsyncMemoized(Memoized):
                 return value
         try:
             value, _ = self._look(key)
+            if value is ENOVAL:
+                value = self._take_over(key, args, kwargs)
             if value is ENOVAL:
                 self._misses += 1
                 with told.computing():
