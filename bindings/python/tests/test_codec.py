@@ -291,6 +291,45 @@ def test_odd_arrays_come_back():
         assert there_and_back(dtype) == dtype
 
 
+@pytest.mark.skipif(not hasattr(getattr(np, "dtypes", None), "StringDType"), reason="NumPy 2 has them")
+def test_arrays_of_texts_of_any_length_come_back(directory):
+    kind, texts = np.dtypes.StringDType, ["gneiss", "", "ü" * 300, "a\0b\0"]
+    pandas = pytest.importorskip("pandas")
+    for options in ({}, {"coerce": False}, *({"na_object": it} for it in (None, np.nan, "none", pandas.NA))):
+        dtype = kind(**options)
+        missing = [options["na_object"]] if "na_object" in options else []
+        plain = np.array(texts + missing * 2, dtype)
+        for array in (plain, plain[::-2], plain.reshape(2, -1), plain.reshape(2, -1).T, plain[:0].reshape(0, 3), plain[1:2].reshape(())):
+            for back in (there_and_back(array), there_and_back({"x": [array]})["x"][0]):
+                assert type(back) is np.ndarray and back.dtype == array.dtype and back.shape == array.shape
+                assert repr(back.tolist()) == repr(array.tolist()) and back.dtype.coerce == dtype.coerce
+    cache = Cache(directory / "c", maintenance=None)
+    cache["many"] = np.array(["x" * (n % 50) for n in range(100_000)], kind())
+    assert (cache["many"] == np.array(["x" * (n % 50) for n in range(100_000)])).all()
+    masked = there_and_back(np.ma.array(texts, mask=[0, 1, 0, 0], dtype=kind()))
+    assert masked.tolist() == ["gneiss", None, *texts[2:]]
+    calls = []
+
+    @cache.memoize()
+    def first(array):
+        calls.append(array)
+        return array[:1]
+
+    assert first(np.array(texts, kind())) == first(np.array(texts, kind())) == ["gneiss"] and len(calls) == 1
+    store = cache.store()
+    for refused in (lambda: store.put_array(np.array(texts, kind())), lambda: store.empty(3, kind())):
+        with pytest.raises(drystone.UnsupportedType, match="Cache.*astype"):
+            refused()
+
+
+def test_arrays_of_texts_need_a_numpy_that_has_them(monkeypatch):
+    said = encode(((1,), (), True, ["x"]))[0][1:]
+    head = bytes([1, 20, len("text array")]) + b"text array" + said
+    monkeypatch.setattr(np, "dtypes", None, raising=False)
+    with pytest.raises(drystone.UnsupportedType, match="NumPy 2"):
+        decode(head, [])
+
+
 def test_arrays_are_read_in_place_and_stored_once(directory):
     cache = Cache(directory / "c", maintenance=None)
     large = np.random.default_rng(1).random((100, 1000))
@@ -505,7 +544,7 @@ def test_bytes_at_random_give_an_error(head, parts):
 
 NAMES = [
     "date", "time", "datetime", "timedelta", "timezone", "decimal", "uuid", "path", "range", "slice", "ellipsis", "surrogates",
-    "numpy scalar", "masked array", "masked", "recarray", "matrix", "dtype", "arrow table", "arrow batch", "arrow array",
+    "numpy scalar", "masked array", "masked", "recarray", "matrix", "dtype", "text array", "arrow table", "arrow batch", "arrow array",
     "arrow chunked", "polars frame", "polars series", "pandas frame", "pandas series", "pandas index", "pandas array",
     "pandas timestamp", "pandas timedelta", "pandas period", "pandas interval", "pandas NaT", "pandas NA", "pickle",
     "no such",

@@ -86,14 +86,30 @@ def _write_header(out, said, version):
         private(out, said, version)
 
 
+def has_texts(dtype):
+    """Whether it is NumPy's for texts of any length (`StringDType`), which stand elsewhere than in the array."""
+    return type(dtype).__name__ == "StringDType"
+
+
+def refuse_objects(dtype):
+    """An error if an array of this type has no elements that a `.npy` file holds."""
+    if has_texts(dtype):
+        raise UnsupportedType(
+            f"an array of {dtype} has texts of any length, which no .npy file holds: put it into a Cache, which keeps it as it "
+            "is, or convert it with astype(f'U{length}') or to bytes"
+        )
+    if dtype.hasobject:
+        raise UnsupportedType(
+            f"an array of {dtype} holds Python objects, which are not stored: convert it, or put it into a Cache that was "
+            "opened with pickle=True"
+        )
+
+
 def array_parts(array):
     """Header and data, as a contiguous buffer of bytes, of an array without Python objects in it."""
     import numpy
 
-    if array.dtype.hasobject or type(array.dtype).__name__ == "StringDType":
-        raise UnsupportedType(
-            f"an array of {array.dtype} holds Python objects, which are not stored: convert it, or use pickle=True"
-        )
+    refuse_objects(array.dtype)
     if not (array.flags.c_contiguous or array.flags.f_contiguous):
         array = numpy.ascontiguousarray(array)
     header, fortran = array_header(array)
@@ -339,7 +355,10 @@ def _take_key(value, kind):
 
 
 def _take_array(numpy, value, kind, pickle):
-    if value.dtype.hasobject or type(value.dtype).__name__ == "StringDType":
+    if has_texts(value.dtype) and kind is numpy.ndarray:
+        missing = (value.dtype.na_object,) if hasattr(value.dtype, "na_object") else ()
+        return "name", "text array", (value.shape, missing, value.dtype.coerce, value.reshape(-1).tolist())
+    if value.dtype.hasobject and not has_texts(value.dtype):
         if pickle:
             return None
         raise UnsupportedType(
@@ -463,6 +482,18 @@ def _put_masked(numpy, said):
     return array
 
 
+def _put_texts(numpy, said):
+    shape, missing, coerce, texts = said
+    kind = getattr(getattr(numpy, "dtypes", None), "StringDType", None)
+    if kind is None:
+        raise UnsupportedType(
+            f"the value is an array of texts of any length (StringDType), which NumPy {numpy.__version__} does not have: "
+            "install NumPy 2"
+        )
+    dtype = kind(na_object=missing[0], coerce=coerce) if missing else kind(coerce=coerce)
+    return numpy.array(texts, dtype).reshape(shape)
+
+
 def put_together(name, said, pickle):
     """The value of a name that `take_apart` gave, and of what it was taken apart into."""
     try:
@@ -476,7 +507,7 @@ def put_together(name, said, pickle):
                     "whoever can write it"
                 )
             return _pickle.loads(said[0], buffers=said[1])
-        if name in ("numpy scalar", "masked array", "masked", "recarray", "matrix", "dtype"):
+        if name in ("numpy scalar", "masked array", "masked", "recarray", "matrix", "dtype", "text array"):
             import numpy
 
             if name == "numpy scalar":
@@ -489,6 +520,8 @@ def put_together(name, said, pickle):
                 return _put_masked(numpy, said)
             if name == "masked":
                 return numpy.ma.masked
+            if name == "text array":
+                return _put_texts(numpy, said)
             return said.view(getattr(numpy, name))
         if name.startswith("pandas "):
             from drystone import _frames

@@ -4,8 +4,8 @@ import math
 
 import numpy
 
-from drystone._drystone import InvalidInput, UnsupportedType
-from drystone._types import header_for
+from drystone._drystone import InvalidInput
+from drystone._types import header_for, refuse_objects
 
 #: An index of NumPy is signed.
 _BYTES_MAX = 2**63 - 1
@@ -41,8 +41,7 @@ def empty(store, shape, dtype, order):
     """See `Store.empty`."""
     dtype = numpy.dtype(dtype)
     shape = tuple(int(n) for n in shape) if hasattr(shape, "__iter__") else (int(shape),)
-    if dtype.hasobject or type(dtype).__name__ == "StringDType":
-        raise UnsupportedType(f"an array of {dtype} holds Python objects, which are not stored")
+    refuse_objects(dtype)
     if order not in ("C", "F") or any(n < 0 for n in shape):
         raise InvalidInput("shape is made of numbers from 0 on, and order is 'C' or 'F'")
     # As NumPy does, what has no elements is not asked how long it would be.
