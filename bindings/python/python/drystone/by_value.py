@@ -36,10 +36,25 @@ def find(module, qualname):
         return None
 
 
+def place(memoized):
+    """By what name its module has a function; None if by none. A private method has another than it says, and whoever binds a
+    function to a name chooses that."""
+    module, qualname = memoized.__module__, memoized.__qualname__
+    if find(module, qualname) is memoized:
+        return qualname
+    outer, dot, _ = qualname.rpartition(".")
+    space = find(module, outer) if dot else sys.modules.get(module)
+    for name, value in list(getattr(space, "__dict__", {}).items()):
+        if value is memoized or (isinstance(value, staticmethod) and value.__func__ is memoized):
+            return outer + dot + name
+    return None
+
+
 def reduce(memoized):
     """What `__reduce__` returns: a name where that will do, else how to make the function again."""
-    module, qualname = memoized.__module__, memoized.__qualname__
-    is_named = find(module, qualname) is memoized
+    module, qualname = memoized.__module__, place(memoized)
+    is_named = qualname is not None
+    qualname = qualname or memoized.__qualname__
     pickler = sys.modules.get("cloudpickle") or sys.modules.get("joblib.externals.cloudpickle")
     if pickler is None or (is_named and module not in ("__main__", "__mp_main__")):
         return qualname

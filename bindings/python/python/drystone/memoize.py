@@ -364,7 +364,10 @@ class AsyncMemoized(Memoized):
         if hasattr(inspect, "markcoroutinefunction"):
             inspect.markcoroutinefunction(self)
         else:
+            # Python 3.11 asks asyncio for a mark, and inspect for the code of what looks like a function.
             self._is_coroutine = asyncio.coroutines._is_coroutine
+            inner, _ = _unbound(function)
+            self.__code__, self.__defaults__, self.__kwdefaults__ = inner.__code__, inner.__defaults__, inner.__kwdefaults__
 
     async def __call__(self, *args, **kwargs):
         key = self.key(*args, **kwargs)
@@ -458,7 +461,8 @@ class BoundMemoized:
         return self._memoized.contains(self._instance, *args, **kwargs)
 
     def __reduce__(self):
-        return getattr, (self._instance, self._memoized.function.__name__)
+        held = _held_at(self._memoized, self._instance)
+        return (_method, (*held, self._instance)) if held else (BoundMemoized, (self._memoized, self._instance))
 
     def _canonical(self, typed, depth):
         return ("method", self._memoized._canonical(typed, depth), canonical(self._instance, typed, depth))
@@ -472,7 +476,27 @@ class BoundMemoized:
         return hash((id(self._memoized), id(self._instance)))
 
     def __getattr__(self, name):
+        if name == "__signature__":
+            return inspect.signature(types.MethodType(self._memoized.function, self._instance))
         return getattr(self._memoized, name)
+
+
+def _held_at(memoized, instance):
+    """The class that a memoized method stands in, and by which name: one that is private has another than it says, and whoever
+    binds it to a name chooses that."""
+    own = instance.__mro__ if isinstance(instance, type) else ()
+    for kind in (*own, *type(instance).__mro__):
+        for name, value in vars(kind).items():
+            if value is memoized or (isinstance(value, classmethod) and value.__func__ is memoized):
+                return kind, name
+    return None
+
+
+def _method(kind, name, instance):
+    """The method of an object that a class has by this name, whatever classes below it have."""
+    method = inspect.getattr_static(kind, name)
+    is_of_class = isinstance(method, classmethod)
+    return method.__get__(None, instance) if is_of_class else method.__get__(instance, type(instance))
 
 
 class Shelved:
