@@ -20,6 +20,39 @@ pub struct RawCache {
     is_new: bool,
 }
 
+/// A limit as it is said: not at all (`...`), that there is none (`None`), or a number.
+#[derive(Clone, Copy)]
+pub enum Limit {
+    Unsaid,
+    Said(Option<u64>),
+}
+
+impl<'py> FromPyObject<'_, 'py> for Limit {
+    type Error = PyErr;
+
+    fn extract(said: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let py = said.py();
+        if said.is(py.Ellipsis()) {
+            return Ok(Self::Unsaid);
+        }
+        if said.is_none() {
+            return Ok(Self::Said(None));
+        }
+        match said.extract::<i64>() {
+            Ok(number @ 0..) => Ok(Self::Said(Some(number.cast_unsigned()))),
+            _ if !said.is_instance_of::<PyInt>() => {
+                let kind = said.get_type().name()?;
+                let what = format!("a limit is a whole number, or None for none, not a {kind}");
+                Err(own(py, "UnsupportedType", &what))
+            }
+            _ => {
+                let what = "a limit is a whole number from 0 to 2**63 - 1, or None for none, not";
+                Err(invalid(py, &format!("{what} {}", said.repr()?)))
+            }
+        }
+    }
+}
+
 /// The right to compute a value, until it is released.
 #[pyclass(frozen, module = "drystone")]
 pub struct Flight(Mutex<Option<Claim>>);
@@ -86,15 +119,15 @@ impl RawCache {
 #[pymethods]
 impl RawCache {
     #[new]
-    #[pyo3(signature = (directory, *, name="default", size_limit=None, item_limit=None, eviction_policy=None,
-        statistics=None, pickle=false, maintenance=None))]
+    #[pyo3(signature = (directory, *, name="default", size_limit=Limit::Unsaid, item_limit=Limit::Unsaid,
+        eviction_policy=None, statistics=None, pickle=false, maintenance=None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
         directory: PathBuf,
         name: &str,
-        size_limit: Option<i64>,
-        item_limit: Option<i64>,
+        size_limit: Limit,
+        item_limit: Limit,
         eviction_policy: Option<&str>,
         statistics: Option<bool>,
         pickle: bool,
@@ -440,12 +473,13 @@ impl RawCache {
         Ok(told)
     }
 
-    #[pyo3(signature = (*, size_limit=None, item_limit=None, eviction_policy=None, statistics=None))]
+    #[pyo3(signature = (*, size_limit=Limit::Unsaid, item_limit=Limit::Unsaid, eviction_policy=None,
+        statistics=None))]
     fn _change_settings(
         &self,
         py: Python<'_>,
-        size_limit: Option<i64>,
-        item_limit: Option<i64>,
+        size_limit: Limit,
+        item_limit: Limit,
         eviction_policy: Option<&str>,
         statistics: Option<bool>,
     ) -> PyResult<()> {
@@ -517,25 +551,20 @@ fn sum_of<'py>(
     Ok(sum.into_pyobject(py)?.into_any())
 }
 
-/// Settings as Python says them: a limit of -1 is none.
+/// Settings as Python says them.
 fn settings(
     py: Python<'_>,
-    size_limit: Option<i64>,
-    item_limit: Option<i64>,
+    size_limit: Limit,
+    item_limit: Limit,
     eviction_policy: Option<&str>,
     statistics: Option<bool>,
 ) -> PyResult<CacheOptions> {
     let mut options = CacheOptions::new();
-    let limit = |limit: i64| match limit {
-        -1 => Ok(None),
-        0.. => Ok(Some(limit.cast_unsigned())),
-        _ => Err(invalid(py, "a limit is a number from 0 on, or None for none")),
-    };
-    if let Some(bytes) = size_limit {
-        options = options.size_limit(limit(bytes)?);
+    if let Limit::Said(bytes) = size_limit {
+        options = options.size_limit(bytes);
     }
-    if let Some(items) = item_limit {
-        options = options.item_limit(limit(items)?);
+    if let Limit::Said(items) = item_limit {
+        options = options.item_limit(items);
     }
     if let Some(name) = eviction_policy {
         options = options.policy(checked(py, name.parse::<EvictionPolicy>())?);

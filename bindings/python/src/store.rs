@@ -2,6 +2,7 @@
 
 use crate::blob::Blob;
 use crate::bytes::Held;
+use crate::cache::Limit;
 use crate::draft::RawDraft;
 use crate::errors::{checked, invalid};
 use crate::refs::Refs;
@@ -79,7 +80,7 @@ impl Store {
         read_only: bool,
         create: bool,
         hash: Option<&str>,
-        size_limit: Option<u64>,
+        size_limit: Option<Limit>,
         durability: &str,
         verify: bool,
         threads: Option<usize>,
@@ -95,7 +96,7 @@ impl Store {
             Some("blake3") => options = options.hash(HashAlgorithm::Blake3),
             Some(_) => return Err(invalid(py, "hash is \"xxh3\" or \"blake3\"")),
         }
-        if let Some(limit) = size_limit {
+        if let Some(Limit::Said(Some(limit))) = size_limit {
             options = options.size_limit(limit);
         }
         if let Some(threads) = threads {

@@ -80,8 +80,9 @@ def test_arguments_that_cannot_be(directory):
         for use in (store.get, store.stat, store.unpin, store.remove, store.__contains__, store.get_array):
             raised(drystone.InvalidInput, use, id)
     raised(drystone.InvalidInput, store.compact, seconds=-1.0)
-    with pytest.raises(OverflowError):
-        Store(directory, size_limit=-1)
+    for wrong in (-1, -(2**70), 2**63):
+        assert str(wrong) in str(raised(drystone.InvalidInput, Store, directory, size_limit=wrong))
+    raised(drystone.UnsupportedType, Store, directory, size_limit=1.5)
 
 
 def test_settings_that_cannot_be_are_told_where_they_are_given(directory):
@@ -103,10 +104,16 @@ def test_settings_that_cannot_be_are_told_where_they_are_given(directory):
                 assert name in str(raised(kind, cache.memoize, **{name: value}))
         for value in wrong_progress:
             assert "tqdm" in str(raised(kind, cache.memoize, progress=value))
+    # Also below the methods that say which setting it is.
+    for name in ("size_limit", "item_limit"):
+        for wrong in (-1, -7, 2**63):
+            assert str(wrong) in str(raised(drystone.InvalidInput, cache._change_settings, **{name: wrong}))
+        raised(drystone.UnsupportedType, cache._change_settings, **{name: "5"})
     raised(drystone.UnsupportedType, cache.memoize, expire="5")
     for name in ("expire", "stale_while_revalidate"):
         raised(drystone.InvalidInput, cache.memoize, **{name: float("inf")})
     assert (cache.size_limit, cache.item_limit, cache.timeout) == (1000, 7, 0.5)
+    assert cache.reset("size_limit", None) is cache.size_limit is None and cache.item_limit == 7
     assert cache.reset("size_limit", 1e9) == 10**9 and type(cache.size_limit) is int and cache.reset("item_limit", 0) == 0
     assert cache.reset("item_limit", None) is None
     for options in ({"wait": 0, "progress": "tqdm"}, {"wait": float("inf"), "progress": print}, {"expire": -1}):

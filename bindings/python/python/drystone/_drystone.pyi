@@ -305,8 +305,8 @@ class RawCache:
         directory: _Path,
         *,
         name: str = "default",
-        size_limit: int | None = None,
-        item_limit: int | None = None,
+        size_limit: int | None = ...,
+        item_limit: int | None = ...,
         eviction_policy: str | None = None,
         statistics: bool | None = None,
         pickle: bool = False,
@@ -367,8 +367,8 @@ class RawCache:
     def _change_settings(
         self,
         *,
-        size_limit: int | None = None,
-        item_limit: int | None = None,
+        size_limit: int | None = ...,
+        item_limit: int | None = ...,
         eviction_policy: str | None = None,
         statistics: bool | None = None,
     ) -> None: ...

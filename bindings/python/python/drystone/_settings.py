@@ -15,9 +15,9 @@ def _is_number(value):
 
 
 def limit(name, value):
-    """A limit as the cache takes it: a whole number, also one that is a float; None is -1."""
+    """A limit as the cache takes it: a whole number, also one that is a float, or None for none."""
     if value is None:
-        return -1
+        return None
     if not _is_number(value):
         raise UnsupportedType(f"{name} is a whole number from 0 on, or None for none, not a {type(value).__name__}")
     if not 0 <= value <= _LIMIT_MAX or value != int(value):
