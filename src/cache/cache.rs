@@ -306,7 +306,9 @@ impl Cache {
         self.inner.clear()
     }
 
-    /// Removes all entries that carry a tag, in constant time; their space comes back as with [`Cache::clear`].
+    /// Removes all entries that carry a tag, in constant time; their space comes back as with [`Cache::clear`]. Until
+    /// they have been taken out [`Cache::volume`] and [`Cache::len`] count them: how many carry a tag, of which an entry
+    /// may have several, is only known from a walk over the index, as [`Cache::evict_counted`] does it.
     pub fn evict(&self, tag: &str) -> Result<()> {
         self.inner.evict_tag(tag)
     }

@@ -222,6 +222,7 @@ impl RawCache {
         checked(py, self.cache.contains(&key))
     }
 
+    /// How many entries; those that have expired, or whose tag was evicted, count until they are taken out.
     fn __len__(&self) -> usize {
         self.cache.len() as usize
     }
@@ -441,7 +442,7 @@ impl RawCache {
         checked(py, py.detach(|| self.cache.cull()))
     }
 
-    /// Bytes of keys and values.
+    /// Bytes of keys and values, of what `len` counts.
     fn volume(&self) -> u64 {
         self.cache.volume().0
     }

@@ -74,6 +74,26 @@ def test_expiry_and_tags(cache):
     assert len(cache) == 0 and cache.volume() == 0 and "never" not in cache
 
 
+def test_what_was_evicted_by_its_tag_counts_until_it_is_taken_out(directory):
+    def filled(name, maintenance):
+        cache = Cache(directory / name, maintenance=maintenance)
+        for at in range(20):
+            cache.set(at, b"x" * 100, tag="red" if at % 2 else "blue")
+        return cache, cache.volume()
+
+    alone, volume = filled("alone", None)
+    alone.evict("red")
+    assert len(alone) == 20 and alone.volume() == volume and len(list(alone)) == 10 and 1 not in alone
+    assert alone.expire() == 10 and len(alone) == 10 and alone.volume() == volume // 2
+    assert alone.evict("blue", count=True) == 10 and len(alone) == alone.volume() == 0
+    kept, volume = filled("kept", 3600)
+    kept.evict("red")
+    start = time.monotonic()
+    while len(kept) != 10 and time.monotonic() - start < 20:
+        time.sleep(0.01)
+    assert len(kept) == 10 and kept.volume() == volume // 2, "its thread was called"
+
+
 def test_add_incr_and_pop_are_single_steps(cache):
     assert cache.add("k", 1) and not cache.add("k", 2)
     assert cache.incr("n") == 1 and cache.incr("n", 10) == 11 and cache.decr("n", 5) == 6

@@ -305,7 +305,10 @@ class Cache(_drystone.RawCache):
 
     def evict(self, tag, retry=False, *, count=False):
         """Removes what carries a tag, in constant time, however much it is; None, because that is not counted. count: goes
-        over the index to take it out and count it; how many there were. In a transaction it always does."""
+        over the index to take it out and count it; how many there were. In a transaction it always does.
+
+        Nobody sees it any more, but `len` and `volume` count it until it has been taken out: by the maintenance thread, which is
+        called, by `expire` or `cull`, or here with count."""
         return self._evict_counted(tag) if count else self._evict(tag)
 
     def cull(self, retry=False):
