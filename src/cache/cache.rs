@@ -342,9 +342,10 @@ impl Cache {
     }
 
     /// Bytes of keys and values, and entries. Entries that have expired, or whose tag was evicted, count until
-    /// [`Cache::expire`] has removed them.
+    /// [`Cache::expire`] has removed them. Never more than the limits, unless these were lowered and nothing has made
+    /// room since ([`Cache::cull`] does).
     pub fn volume(&self) -> (u64, u64) {
-        self.inner.ledger.volume()
+        self.inner.volume()
     }
 
     /// Number of entries; see [`Cache::volume`].
@@ -461,7 +462,7 @@ impl Inner {
 
     fn stats(&self) -> CacheStats {
         self.tally.flush(&self.ledger);
-        let (bytes, items) = self.ledger.volume();
+        let (bytes, items) = self.volume();
         let count = |count| self.ledger.tallied(count);
         CacheStats {
             hits: count(Count::Hits),

@@ -8,6 +8,9 @@
 //!
 //! - I3 They are put right only where nobody is between counting and publishing, or between removing and giving
 //!   back (changes.rs).
+//! - I4 Once the counters have been seen within limits, all that is published is within them until they change: who
+//!   counts reads the limits afterwards, so whoever sees new ones sees in the counters all that was counted under old
+//!   ones. What the counters show above is on its way, and waits for room.
 //!
 //! Death: counters that are too high; [`Ledger::settle`] puts them right.
 #![forbid(unsafe_code)]
@@ -21,6 +24,7 @@ const AT_MAGIC: usize = 0;
 const AT_CLEARED: usize = 1;
 const AT_SETTINGS: usize = 2;
 const AT_TAGS: usize = 3;
+const AT_WITHIN: usize = 4;
 const AT_COUNTS: usize = 16;
 const AT_TALLY: usize = 48;
 const AT_CHANGES: usize = 56;
@@ -166,6 +170,21 @@ impl Ledger {
         self.0.fetch_add(AT_SETTINGS, 1);
     }
 
+    /// Whether the counters were seen within the limits of these settings.
+    #[inline]
+    pub fn was_within(&self, settings_version: u64) -> bool {
+        self.0.load(AT_WITHIN) == settings_version.wrapping_add(1)
+    }
+
+    /// Says that they were.
+    pub fn note_within(&self, settings_version: u64) {
+        let before = self.0.load(AT_WITHIN);
+        if before <= settings_version {
+            // Who fails has been overtaken by newer settings, or by somebody who has seen the same.
+            let _ = self.0.compare_exchange(AT_WITHIN, before, settings_version.wrapping_add(1));
+        }
+    }
+
     /// Adds to a count.
     pub fn tally(&self, count: Count, by: u64) {
         if by != 0 {
@@ -241,6 +260,19 @@ mod tests {
         assert_eq!(ledger.volume(), (110, 3));
         ledger.settle(epoch, (110, 3), (60, 1));
         assert_eq!(ledger.volume(), (60, 1));
+    }
+
+    #[test]
+    fn limits_that_held_are_those_of_the_newest_settings() {
+        let ledger = ledger();
+        assert!(!ledger.was_within(0), "nobody has looked");
+        ledger.note_within(0);
+        assert!(ledger.was_within(0));
+        ledger.note_settings();
+        assert!(!ledger.was_within(ledger.settings_version()));
+        ledger.note_within(1);
+        ledger.note_within(0);
+        assert!(ledger.was_within(1) && !ledger.was_within(0), "an older look changes nothing");
     }
 
     #[test]

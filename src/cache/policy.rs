@@ -137,25 +137,59 @@ fn is_within(settings: &Settings, (bytes, items): (u64, u64)) -> bool {
 impl Inner {
     /// Counts what is going to be set, and evicts until all fits; `false`, and nothing counted, if it does not.
     pub fn make_room(&self, cleared: Cleared, bytes: i64, items: i64) -> Result<bool> {
-        let settings = self.settings()?;
         let now = self.ledger.add(cleared, bytes, items);
-        if is_within(&settings, now) || bug!("limit-ignored") {
-            return Ok(true);
-        }
-        let fits = match evicts(settings.policy) {
-            true => self.evict_until(&settings),
-            false => Ok(false),
-        };
+        // Not before (ledger.rs, I4).
+        let fits = self.limits().and_then(|(version, settings)| {
+            let fits = is_within(&settings, now) || bug!("limit-ignored");
+            let fits = fits || (evicts(settings.policy) && self.evict_until(&settings)?);
+            if fits {
+                self.look_within(version, &settings);
+            }
+            Ok(fits)
+        });
         if !matches!(fits, Ok(true)) {
             self.ledger.add(cleared, -bytes, -items);
         }
         fits
     }
 
+    /// The settings, and the version that they have at least.
+    fn limits(&self) -> Result<(u64, Settings)> {
+        let version = self.ledger.settings_version();
+        Ok((version, self.settings()?))
+    }
+
+    /// Looks whether all that is counted is within the limits, unless that was seen before.
+    fn look_within(&self, version: u64, settings: &Settings) -> bool {
+        let was_within = self.ledger.was_within(version);
+        let is_within = was_within || is_within(settings, self.ledger.volume());
+        if is_within && !was_within {
+            self.ledger.note_within(version);
+        }
+        is_within
+    }
+
+    /// Bytes and items of what is there, or waits to be published: what waits for room is not told of.
+    pub fn volume(&self) -> (u64, u64) {
+        let (bytes, items) = self.ledger.volume();
+        match self.limits() {
+            // Settings that have changed since may be lower than what is there.
+            Ok((version, settings))
+                if self.look_within(version, &settings)
+                    && self.ledger.settings_version() == version
+                    && !bug!("waiting-told") =>
+            {
+                let most = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
+                (bytes.min(most(settings.size_limit)), items.min(most(settings.item_limit)))
+            }
+            _ => (bytes, items),
+        }
+    }
+
     /// The error where what is to be set does not fit.
     pub fn full(&self) -> Result<Error> {
         let settings = self.settings()?;
-        let (bytes, items) = self.ledger.volume();
+        let (bytes, items) = self.volume();
         let limit =
             |limit: Option<u64>| limit.map_or("any number of".to_owned(), |it| it.to_string());
         let full = Error::new(ErrorKind::NoSpace, "the cache is full, and nothing can be evicted");
@@ -171,10 +205,10 @@ impl Inner {
 
     /// Evicts what is above the limits; how many entries.
     pub fn shrink(&self) -> Result<u64> {
-        let settings = self.settings()?;
+        let (version, settings) = self.limits()?;
         let before = self.ledger.tallied(Count::Evictions);
-        if evicts(settings.policy) {
-            self.evict_until(&settings)?;
+        if evicts(settings.policy) && self.evict_until(&settings)? {
+            self.look_within(version, &settings);
         }
         Ok(self.ledger.tallied(Count::Evictions) - before)
     }
