@@ -44,22 +44,26 @@ struct Log(File);
 impl Log {
     /// A thing (`b` a blob, `r` a ref), and the value that it is about to get; 0 for none.
     fn begin(&mut self, thing: &str, value: u64) {
-        self.line(&format!("begin {thing} {value}\n"));
+        self.line(&format!("begin {thing} {value}"));
     }
 
     fn done(&mut self, thing: &str, value: u64) {
-        self.line(&format!("done {thing} {value}\n"));
+        self.line(&format!("done {thing} {value}"));
     }
 
+    /// A kill may leave a part of it, which then does not end as a whole one does.
     fn line(&mut self, line: &str) {
-        self.0.write_all(line.as_bytes()).unwrap();
+        self.0.write_all(format!("\n{line}{WHOLE}").as_bytes()).unwrap();
     }
 }
+
+/// What a whole line of the log ends with.
+const WHOLE: &str = " .";
 
 fn read_log(place: &Path, who: u64) -> BTreeMap<String, Known> {
     let mut known = BTreeMap::<String, Known>::new();
     let text = std::fs::read_to_string(log_path(place, who)).unwrap_or_default();
-    for line in text.lines() {
+    for line in text.lines().filter_map(|line| line.strip_suffix(WHOLE)) {
         let fields: Vec<&str> = line.split(' ').collect();
         let [what, thing, value] = fields[..] else { panic!("no note: {line:?}") };
         let value: u64 = value.parse().unwrap();

@@ -6,12 +6,16 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+/// What a whole line ends with.
+const WHOLE: &str = " .";
+
 /// The log beside a store.
 pub fn path(store: &Path) -> PathBuf {
     store.with_extension("log")
 }
 
-/// A line is one write, and so whole or not there.
+/// A line is one write, of which a kill may leave a part: who wrote it has not been told more than the log
+/// says. So each begins on a line of its own, and ends as only a whole one does.
 pub struct Log(File);
 
 impl Log {
@@ -21,13 +25,13 @@ impl Log {
 
     pub fn note(&mut self, what: Note) {
         let line = match what {
-            Note::Put { seed, len } => format!("put {seed} {len}\n"),
-            Note::Bound { key, value } => format!("bound {key} {value}\n"),
-            Note::Counted => "counted 0 0\n".to_owned(),
-            Note::Removing { seed } => format!("removing {seed} 0\n"),
-            Note::Removed { seed } => format!("removed {seed} 0\n"),
+            Note::Put { seed, len } => format!("put {seed} {len}"),
+            Note::Bound { key, value } => format!("bound {key} {value}"),
+            Note::Counted => "counted 0 0".to_owned(),
+            Note::Removing { seed } => format!("removing {seed} 0"),
+            Note::Removed { seed } => format!("removed {seed} 0"),
         };
-        self.0.write_all(line.as_bytes()).unwrap();
+        self.0.write_all(format!("\n{line}{WHOLE}").as_bytes()).unwrap();
     }
 }
 
@@ -56,7 +60,8 @@ pub struct Notes {
 impl Notes {
     pub fn read(store: &Path) -> Self {
         let mut notes = Self::default();
-        for line in std::fs::read_to_string(path(store)).unwrap_or_default().lines() {
+        let text = std::fs::read_to_string(path(store)).unwrap_or_default();
+        for line in text.lines().filter_map(|line| line.strip_suffix(WHOLE)) {
             let fields: Vec<&str> = line.split(' ').collect();
             let [what, a, b] = fields[..] else { panic!("no note: {line:?}") };
             let (a, b): (u64, u64) = (a.parse().unwrap(), b.parse().unwrap());
