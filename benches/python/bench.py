@@ -174,7 +174,9 @@ class Bench:
         # As many processes as want a core at once wait for one, whatever they do.
         idle = _eight(_hammer_nothing, self.place / "hammered nothing", seconds)
         peers = f"DiskCache {theirs[1] * 1e3:.0f} ms; a call that does nothing {idle[1] * 1e3:.2f} ms (99.9 %: {idle[2] * 1e3:.3f} ms)"
-        self.row("their slowest set", "5 ms", f"{ours[1] * 1e3:.2f} ms (99.9 %: {ours[2] * 1e3:.2f} ms)", peers, ours[1] <= 5e-3)
+        cores = len(os.sched_getaffinity(0))
+        self.row(f"their slowest set, on {cores} cores", "5 ms", f"{ours[1] * 1e3:.2f} ms (99.9 %: {ours[2] * 1e3:.2f} ms)", peers, ours[1] <= 5e-3)
+        self.row("the longest that a set itself ran, not counting what it waited for a core", "5 ms", f"{ours[3] * 1e3:.2f} ms", f"DiskCache {theirs[3] * 1e3:.2f} ms, beside its waiting for locks; a call that does nothing {idle[3] * 1e3:.2f} ms", ours[3] <= 5e-3)
 
     def shared_memory(self):
         cache = self.cache("shared")
@@ -220,20 +222,21 @@ def _hold(directory, ready, go):
 def _hammer(cache, seed, seconds, queue):
     random = np.random.default_rng(seed)
     choices = random.integers(0, 1000, 100_000)
-    value, count, slow = b"x" * 100, 0, []
+    value, count, slow, own = b"x" * 100, 0, [], 0
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         for key in choices[count % 90_000 : count % 90_000 + 100]:
             key = int(key)
             if key % 10 == 0:
-                start = time.perf_counter()
+                start, begun = time.perf_counter(), time.thread_time()
                 cache.set(key, value)
+                own = max(own, time.thread_time() - begun)
                 slow.append(time.perf_counter() - start)
             else:
                 cache.get(key)
         count += 100
     slow.sort()
-    queue.put((count / seconds, slow[-1], slow[int(len(slow) * 0.999)]))
+    queue.put((count / seconds, slow[-1], slow[int(len(slow) * 0.999)], own))
 
 
 def _hammer_ours(directory, seed, seconds, queue):
@@ -258,13 +261,15 @@ def _hammer_nothing(directory, seed, seconds, queue):
 
 
 def _eight(hammer, directory, seconds):
+    # What earlier rows have written is taken by the medium meanwhile, else, on the time of whoever runs then.
+    os.sync()
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
     processes = [context.Process(target=hammer, args=(directory, seed, seconds, queue)) for seed in range(8)]
     [process.start() for process in processes]
     told = [queue.get(timeout=120) for _ in processes]
     [process.join() for process in processes]
-    return sum(it[0] for it in told), max(it[1] for it in told), max(it[2] for it in told)
+    return (sum(it[0] for it in told), *(max(it[at] for it in told) for at in range(1, 4)))
 
 
 def main():
