@@ -8,7 +8,7 @@ use crate::cut::strip_bytes;
 use crate::disk::Access;
 use crate::engine::{Durability, Engine};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hash::{ChunkDigest, ChunkHasher, blob_digest};
+use crate::hash::{ChunkDigest, blob_digest, chunk_digest};
 use crate::naming::Naming;
 use crate::put::Put;
 use crate::put_large::{Layout, Written};
@@ -88,19 +88,17 @@ impl Sink<'_> {
             self.appender.reserve_to(end)?;
             let index = self.chunks.len() as u64;
             let (file, hash) = (self.appender.file().clone(), self.engine.superblock.hash);
-            let (at, part) = (self.at, &current[..len]);
+            let (at, chunk) = (self.at, &current[..len]);
             // A chunk that another follows is a whole one.
-            let (part, behind) = part.split_at(len - if ahead > 0 { strip_bytes } else { 0 });
+            let (part, behind) = chunk.split_at(len - if ahead > 0 { strip_bytes } else { 0 });
             let strip = &mut self.strip;
             let mut work = || {
-                let mut hasher = ChunkHasher::new(hash, index);
-                hasher.update(part);
-                hasher.update(behind);
+                let digest = chunk_digest(hash, index, chunk);
                 let parts = [IoSlice::new(strip), IoSlice::new(part)];
                 file.write_parts_at(&parts, at - strip.len() as u64)?;
                 strip.clear();
                 strip.extend_from_slice(behind);
-                Ok::<_, Error>(hasher.finish_part())
+                Ok::<_, Error>(digest)
             };
             let is_more = ahead == next.len();
             let (digest, read) = match pool {

@@ -155,20 +155,17 @@ impl<'a> Copying<'a> {
         let cut = self.cut;
         let before = if index == 0 { &[][..] } else { self.strip(index - 1) };
         let is_last = index + 1 == cut.count();
-        let buffer = &mut buffer[..cut.write(index).len()];
-        let (front, copy) = buffer.split_at_mut(before.len());
+        let behind = if is_last { &[][..] } else { self.strip(index) };
+        let (start, len) = (cut.chunk(index).start, cut.chunk(index).len());
+        let buffer = &mut buffer[..before.len() + len];
+        let (front, chunk) = buffer.split_at_mut(before.len());
         front.copy_from_slice(before);
-        let mut hasher = ChunkHasher::new(self.algorithm, index as u64);
-        let mut at = cut.chunk(index).start;
-        for piece in copy.chunks_mut(PIECE_BYTES) {
-            self.body.copy_to(at, piece);
-            hasher.update(piece);
-            at += piece.len();
-        }
-        hasher.update(if is_last { &[] } else { self.strip(index) });
-        self.file.write_at(buffer, cut.place(index))?;
-        let is_sole = cut.count() == 1;
-        Ok(if is_sole { ChunkDigest(hasher.finish_sole()) } else { hasher.finish_part() })
+        let (copy, end) = chunk.split_at_mut(len - behind.len());
+        self.body.copy_to(start, copy);
+        end.copy_from_slice(behind);
+        let digest = digest_of(self.algorithm, cut, index, chunk);
+        self.file.write_at(&buffer[..cut.write(index).len()], cut.place(index))?;
+        Ok(digest)
     }
 }
 
@@ -254,11 +251,7 @@ pub fn hash_in_place(bytes: &[u8], algorithm: HashAlgorithm, pool: Pool<'_>) -> 
     if bytes.len() <= chunk_bytes {
         return Hashed { digest: digest(algorithm, bytes), chunks: Vec::new() };
     }
-    let one = |(index, part): (usize, &[u8])| {
-        let mut hasher = ChunkHasher::new(algorithm, index as u64);
-        hasher.update(part);
-        hasher.finish_part()
-    };
+    let one = |(index, part): (usize, &[u8])| chunk_digest(algorithm, index as u64, part);
     let chunks: Vec<ChunkDigest> = match pool {
         Some(pool) => pool.install(|| bytes.par_chunks(chunk_bytes).enumerate().map(one).collect()),
         None => bytes.chunks(chunk_bytes).enumerate().map(one).collect(),

@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::format::record::{HEADER_BYTES, Header, Kind, SEQUENCE_MAX, State};
 use crate::format::segment::Entry;
 use crate::format::word::Location;
-use crate::hash::{ChunkDigest, ChunkHasher, digest};
+use crate::hash::{ChunkDigest, ChunkHasher, chunk_digest, digest};
 use crate::id::BlobId;
 use crate::recover::{Item, Reader, Reliance, key_of};
 use crate::segment::{Facts, FileBlocks};
@@ -289,11 +289,10 @@ impl View<'_> {
     fn long_fault(&self, offset: u64, digests: &Digests<'_>) -> Result<Option<Fault>> {
         let (at, bytes) = digests.chunks_at();
         if bytes == 0 {
-            let hasher = self.hash_chunk(0, offset, digests)?;
-            return Ok(digests.sole(hasher.finish_sole()));
+            return Ok(digests.sole(self.hash_chunk(0, offset, digests)?.0));
         }
         let count = digests.header.body_len.div_ceil(CHUNK_BYTES) as usize;
-        let one = |index| Ok(self.hash_chunk(index as u64, offset, digests)?.finish_part());
+        let one = |index| self.hash_chunk(index as u64, offset, digests);
         let hashed: Result<Vec<ChunkDigest>> =
             (0..count).into_par_iter().with_max_len(1).map(one).collect();
         let mut stored = vec![0; bytes];
@@ -301,17 +300,23 @@ impl View<'_> {
         Ok(digests.chunked(&hashed?, &stored[..read]))
     }
 
-    fn hash_chunk(&self, index: u64, offset: u64, digests: &Digests<'_>) -> Result<ChunkHasher> {
+    /// Of a chunk that is one of several, or the only one.
+    fn hash_chunk(&self, index: u64, offset: u64, digests: &Digests<'_>) -> Result<ChunkDigest> {
         let body = offset + HEADER_BYTES;
         let start = index * CHUNK_BYTES;
         let end = (start + CHUNK_BYTES).min(digests.header.body_len);
-        let mut hasher = ChunkHasher::new(digests.hash, index);
+        let is_sole = digests.header.body_len <= CHUNK_BYTES;
         if self.is_readable(body + start, end - start)
             && let Some(bytes) = published_body(&self.facts.map, offset, digests.header)
         {
-            hasher.update(&bytes[start as usize..end as usize]);
-            return Ok(hasher);
+            // At once: faster than piece by piece.
+            let bytes = &bytes[start as usize..end as usize];
+            return Ok(match is_sole {
+                true => ChunkDigest(digest(digests.hash, bytes)),
+                false => chunk_digest(digests.hash, index, bytes),
+            });
         }
+        let mut hasher = ChunkHasher::new(digests.hash, index);
         for at in (start..end).step_by(WINDOW_BYTES as usize) {
             let bytes = WINDOW_BYTES.min(end - at) as usize;
             with_window(bytes, |window| {
@@ -322,7 +327,7 @@ impl View<'_> {
                 Ok::<_, crate::error::Error>(())
             })?;
         }
-        Ok(hasher)
+        Ok(if is_sole { ChunkDigest(hasher.finish_sole()) } else { hasher.finish_part() })
     }
 
     fn body_doubt(&self, fault: &Fault, entry: &Entry, header: &Header, batch: &mut Batch) {
