@@ -59,6 +59,9 @@ impl<'a> Body<'a> {
     }
 }
 
+/// Bytes of strips that are kept at a time. In tests so few that a body takes several turns.
+const STRIPS_BYTES_MAX: usize = if cfg!(test) { 8 * KIB as usize } else { 16 << 20 };
+
 /// What hashing a body gave.
 pub struct Hashed {
     /// The digest, padded.
@@ -85,7 +88,7 @@ pub fn write_body(
         }
         (Body::Fixed(bytes), _) => write_fixed(file, &cut, bytes, algorithm)?,
         (Body::Racy(_) | Body::Headed(..), pool) => {
-            write_copied(&Copying::new(file, &cut, body, algorithm), pool)?
+            write_copied(file, &cut, body, algorithm, pool)?
         }
     };
     Ok(hashed_of(algorithm, body.len(), chunks))
@@ -121,28 +124,33 @@ fn write_fixed(
     (0..cut.count()).map(one).collect()
 }
 
-/// A body that is copied out, chunk by chunk, so that it is read from memory once.
+/// Some chunks of a body that is copied out, chunk by chunk, so that it is read from memory once.
 struct Copying<'a> {
     file: &'a dyn File,
     cut: &'a Cut,
     body: Body<'a>,
     algorithm: HashAlgorithm,
-    /// Each is hashed with its own chunk and written with the next: both of this copy.
+    range: Range<usize>,
+    /// That of the chunk in front, and those of the chunks. Each is hashed with its own chunk and written with
+    /// the next: both of this copy.
     strips: Vec<u8>,
 }
 
-impl<'a> Copying<'a> {
-    fn new(file: &'a dyn File, cut: &'a Cut, body: Body<'a>, algorithm: HashAlgorithm) -> Self {
-        let mut strips = vec![0; (cut.count() - 1) * cut.skew];
-        for (index, strip) in strips.chunks_mut(cut.skew.max(1)).enumerate() {
-            body.copy_to(cut.strip(index).start, strip);
-        }
-        Self { file, cut, body, algorithm, strips }
+impl Copying<'_> {
+    /// The end of a chunk that is not the last of the body.
+    fn strip(&self, index: usize) -> &[u8] {
+        let at = (index + usize::from(self.range.start > 0) - self.range.start) * self.cut.skew;
+        &self.strips[at..at + self.cut.skew]
     }
 
-    /// The end of a chunk that is not the last.
-    fn strip(&self, index: usize) -> &[u8] {
-        &self.strips[index * self.cut.skew..(index + 1) * self.cut.skew]
+    /// Copies the strips of the chunks, behind that of the chunk in front.
+    fn copy_strips(&mut self) {
+        for index in self.range.start..self.range.end.min(self.cut.count() - 1) {
+            let strip = self.cut.strip(index);
+            let end = self.strips.len();
+            self.strips.resize(end + strip.len(), 0);
+            self.body.copy_to(strip.start, &mut self.strips[end..]);
+        }
     }
 
     /// What a chunk needs to be copied to.
@@ -169,22 +177,41 @@ impl<'a> Copying<'a> {
     }
 }
 
-fn write_copied(copying: &Copying<'_>, pool: Pool<'_>) -> Result<Vec<ChunkDigest>> {
-    let count = copying.cut.count();
-    let Some(pool) = pool.filter(|_| count > 1) else {
+fn write_copied(
+    file: &dyn File,
+    cut: &Cut,
+    body: Body<'_>,
+    algorithm: HashAlgorithm,
+    pool: Pool<'_>,
+) -> Result<Vec<ChunkDigest>> {
+    let (count, step) = (cut.count(), (STRIPS_BYTES_MAX / cut.skew.max(1)).max(1));
+    let (mut chunks, mut before) = (Vec::with_capacity(count), Vec::new());
+    for start in (0..count).step_by(step) {
+        let range = start..count.min(start + step);
+        let mut copying = Copying { file, cut, body, algorithm, range, strips: before };
+        copying.copy_strips();
+        chunks.extend(write_some(&copying, pool)?);
+        before = copying.strips.split_off(copying.strips.len().saturating_sub(cut.skew));
+    }
+    Ok(chunks)
+}
+
+fn write_some(copying: &Copying<'_>, pool: Pool<'_>) -> Result<Vec<ChunkDigest>> {
+    let range = copying.range.clone();
+    let Some(pool) = pool.filter(|_| range.len() > 1) else {
         let mut buffer = copying.buffer();
-        return (0..count).map(|index| copying.chunk(index, &mut buffer)).collect();
+        return range.map(|index| copying.chunk(index, &mut buffer)).collect();
     };
-    let chunks = (0..count).map(|_| OnceLock::new()).collect::<Vec<_>>();
-    let (next, failed) = (Mutex::new(0..count), OnceLock::new());
+    let chunks = range.clone().map(|_| OnceLock::new()).collect::<Vec<_>>();
+    let (next, failed) = (Mutex::new(range.clone()), OnceLock::new());
     let copy_all = || {
         let mut buffer = copying.buffer();
         while let Some(index) = next_of(&next) {
             match copying.chunk(index, &mut buffer) {
-                Ok(digest) => _ = chunks[index].set(digest),
+                Ok(digest) => _ = chunks[index - range.start].set(digest),
                 // Nobody will want the rest.
                 Err(error) => {
-                    *locked(&next) = count..count;
+                    *locked(&next) = range.end..range.end;
                     _ = failed.set(error);
                 }
             }
@@ -308,4 +335,45 @@ pub fn fill(reader: &mut dyn std::io::Read, buffer: &mut [u8]) -> Result<usize> 
         }
     }
     Ok(filled)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::disk::{Disk, OpenOptions, RealDisk};
+
+    #[test]
+    fn what_is_written_is_what_is_hashed_whatever_the_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = OpenOptions { writable: true, create: true, ..OpenOptions::default() };
+        let disk = RealDisk::open(dir.path(), &options).unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let chunk = CHUNK_BYTES as usize;
+        let bytes: Vec<u8> = (0..7 * chunk as u64 / 8 + 100).flat_map(u64::to_le_bytes).collect();
+        for len in [0, 5, chunk - 1, chunk, chunk + 1, 2 * chunk, 5 * chunk + 4097, bytes.len()] {
+            let (header, rest) = bytes[..len].split_at(len.min(128));
+            let racy = Racy::from(&bytes[..len]);
+            let bodies = [
+                Body::Fixed(&bytes[..len]),
+                Body::Racy(racy),
+                Body::Headed(header, Racy::from(rest)),
+            ];
+            for offset in [0, 192, 4096, 12_288, 2 * CHUNK_BYTES + 4096, CHUNK_BYTES - 64] {
+                for (body, pool) in
+                    bodies.iter().flat_map(|body| [(body, None), (body, Some(&pool))])
+                {
+                    for algorithm in [HashAlgorithm::Xxh3, HashAlgorithm::Blake3] {
+                        let file = disk.create("").unwrap();
+                        let hashed = write_body(&*file, offset, *body, algorithm, pool).unwrap();
+                        let expected = hash_in_place(&bytes[..len], algorithm, None);
+                        assert!(hashed.digest == expected.digest, "{len} at {offset}");
+                        assert!(hashed.chunks == expected.chunks, "{len} at {offset}");
+                        let mut read = vec![0; len];
+                        assert_eq!(file.read_at(&mut read, offset).unwrap(), len);
+                        assert!(read == bytes[..len], "{len} at {offset}");
+                    }
+                }
+            }
+        }
+    }
 }
