@@ -95,12 +95,13 @@ impl<'a> Cycle<'a> {
             let guard = pin();
             step(&self.engine.index(&guard), range, &guard)
         };
+        let ranges = KeyRange::parts(RANGES_LOG2);
         match self.engine.pool(guard) {
             Some(pool) => {
-                let ranges: Vec<KeyRange> = KeyRange::parts(RANGES_LOG2).collect();
+                let ranges: Vec<KeyRange> = ranges.collect();
                 pool.install(|| ranges.into_par_iter().map(one).collect())
             }
-            None => KeyRange::parts(0).map(one).collect(),
+            None => ranges.map(one).collect(),
         }
     }
 }

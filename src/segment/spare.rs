@@ -1,7 +1,7 @@
 //! Space that is held back, so that a full disk can be cleared up: files of backed bytes under names of
 //! their own, which become segments when nothing else is to be had.
 //!
-//! I1  Whoever makes a segment of a spare file, cuts it or takes its name holds its lock, and has seen
+//! I1  Whoever makes a segment of a spare file, makes it longer, cuts it or takes its name holds its lock, and has seen
 //!     under it that the file still has its name; a segment's name is given by one rename.
 //!
 //! Death: before the rename, a spare file whose first bytes say nothing; behind it, an open segment.

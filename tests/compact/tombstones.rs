@@ -84,3 +84,18 @@ fn a_tombstone_stays_while_a_segment_holds_what_it_removed() {
     assert!(!store.contains(&ids[0]).unwrap());
     assert!(ids[1..].iter().all(|id| store.contains(id).unwrap()));
 }
+
+#[test]
+fn one_thread_drops_as_many_as_several() {
+    for threads in [1, 2] {
+        let scratch = Scratch::new();
+        let store = scratch.open(Store::options().create(true).threads(threads));
+        let values: Vec<Vec<u8>> = (0..30_000).map(|seed| bytes(16, seed)).collect();
+        let values: Vec<&[u8]> = values.iter().map(|value| &value[..]).collect();
+        for id in &store.put_many(&values).unwrap() {
+            assert!(store.unpin(id).unwrap());
+        }
+        let dropped = store.compact(&CompactOptions::new()).unwrap().dropped_tombstones;
+        assert!(dropped > 25_000, "{threads} threads dropped {dropped} of 30000 tombstones");
+    }
+}
