@@ -384,3 +384,30 @@ def test_a_store_whose_directory_is_taken_away(store, directory):
     pathlib.Path(store.path).rename(directory / "elsewhere")
     assert bytes(store.get(id)) == b"x" * 100 and store.put(b"y") in store
     assert len(Store(directory / "elsewhere").blobs()) == 2
+
+
+def test_fields_that_overlap_are_told_of_as_a_type_that_is_not_stored(cache):
+    kind = np.dtype({"names": ["a", "b"], "formats": ["i4", "i2"], "offsets": [0, 2], "itemsize": 12})
+    array = np.zeros(3, kind)
+    with pytest.raises(drystone.UnsupportedType, match="repack_fields"):
+        cache["a"] = array
+    calls = []
+
+    @cache.memoize()
+    def made(x):
+        calls.append(x)
+        return array
+
+    with pytest.warns(RuntimeWarning):
+        assert made(1) is array
+    with pytest.raises(drystone.UnsupportedType):
+        cache.store().put_array(array)
+
+
+@pytest.mark.parametrize("expire", ["5", [1], True])
+def test_an_expiry_of_a_wrong_type_says_so(cache, expire):
+    with pytest.raises(drystone.UnsupportedType, match="expire"):
+        cache.set("k", 1, expire=expire)
+    with pytest.raises(drystone.InvalidInput, match="expire"):
+        cache.set("k", 1, expire=float("nan"))
+    assert "k" not in cache

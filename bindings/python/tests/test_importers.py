@@ -376,3 +376,35 @@ def test_what_cannot_be_read_or_hashed_is_computed(directory):
     with pytest.warns(RuntimeWarning, match="imported from joblib cannot be read"):
         assert ours.double(1) == 2
     assert ours.calls == [1] and ours.double(3j) == 6j and ours.calls == [1]
+
+
+def test_keys_that_are_one_here_are_told_of(directory):
+    diskcache = pytest.importorskip("diskcache")
+    with diskcache.Cache(str(directory / "dc")) as old:
+        old[True], old[1], old[(1, 2)], old[(True, 2)] = "true", "one", "a", "b"
+    cache = drystone.Cache(directory / "cache", pickle=True, maintenance=None)
+    done = drystone.import_diskcache(directory / "dc", cache)
+    assert (done.imported, len(done.skipped)) == (2, 2) and len(cache) == 2
+    assert all("the same key" in why for _, why in done.skipped)
+
+
+class Scaled:
+    def __init__(self, factor, keep, **how):
+        self.factor = factor
+        self.times = keep(**how)(self.times)
+
+    def times(self, x):
+        return self.factor * x
+
+
+def test_methods_that_joblib_kept_without_their_objects_are_found(directory):
+    joblib = pytest.importorskip("joblib")
+    memory = joblib.Memory(str(directory / "joblib"), verbose=0)
+    assert Scaled(2, memory.cache, ignore=["self"]).times(3) == 6
+    cache = drystone.Cache(directory / "cache", maintenance=None)
+    drystone.import_joblib(directory / "joblib", cache, pickle=True)
+    # As there: whose factor it is does not matter.
+    assert Scaled(5, cache.memoize, ignore=["self"]).times(3) == 6
+    assert Scaled(5, cache.memoize, ignore=["self"]).times(4) == 20
+    assert Scaled(7, cache.memoize, ignore=["self"]).times(4) == 20
+    assert Scaled(7, cache.memoize).times(4) == 28

@@ -578,3 +578,10 @@ def test_objects_that_can_be_called_are_refused_with_a_way_out(cache):
             with pytest.raises(drystone.UnsupportedType, match="call"):
                 cache.memoize(**options)(wrong)
     assert cache.memoize(name="n", version=1)(Scale(2))(4) == 8
+
+
+def test_typed_tells_sets_from_frozen_ones(cache):
+    typed = cache.memoize(typed=True, version=1)(repr)
+    plain = cache.memoize(name="plain", version=1)(repr)
+    assert typed({1}) == "{1}" and typed(frozenset([1])) == "frozenset({1})"
+    assert plain({1}) == plain(frozenset([1])) == "{1}"

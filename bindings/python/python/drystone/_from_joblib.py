@@ -107,14 +107,19 @@ def _codes_in(path, _mtime, _size):
 # Arguments
 
 
-def _ignored(signature, ignore):
+def _ignored(function, signature, ignore):
     """What is not to matter, as joblib calls it; None if it cannot."""
     names, said = list(signature.parameters), []
+    is_bound = isinstance(function, types.MethodType)
+    own = next(iter(inspect.signature(function.__func__).parameters), None) if is_bound else None
     for name in ignore:
         if isinstance(name, int):
             if not 0 <= name < len(names):
                 continue
             name = names[name]
+        elif name == own:
+            said.append(name)
+            continue
         elif name not in names:
             return None
         kind = signature.parameters[name].kind
@@ -147,7 +152,7 @@ class Imports:
 
     def __init__(self, function, signature, name, ignore, known=None):
         self._function, self._names, self._version = function, (), None
-        self._ignored = _ignored(signature, ignore)
+        self._ignored = _ignored(function, signature, ignore)
         if known is not None:
             self._names, self._version = known
             return

@@ -50,8 +50,15 @@ def header_for(dtype, shape, fortran):
 
         import numpy
 
+        try:
+            descr = numpy.lib.format.dtype_to_descr(dtype)
+        except ValueError as error:
+            raise UnsupportedType(
+                f"an array of the type {dtype} is not stored as it is, for no .npy file can say where its fields are: copy it to "
+                "a type of which the fields follow each other (numpy.lib.recfunctions.repack_fields)"
+            ) from error
         said = {
-            "descr": numpy.lib.format.dtype_to_descr(dtype),
+            "descr": descr,
             "fortran_order": fortran,
             "shape": shape,
         }

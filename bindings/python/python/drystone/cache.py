@@ -1,6 +1,7 @@
 """The cache: what DiskCache's `Cache` offers, on a store that all processes of a node share without copies."""
 
 import io
+import math
 import os
 import pathlib
 import sys
@@ -33,7 +34,7 @@ def _owner():
 
 def _at(expire):
     """Seconds from now as a time; None is never."""
-    return None if expire is None else time.time() + expire
+    return None if expire is None else time.time() + _settings.seconds("expire", expire, -math.inf)
 
 
 class Cache(_drystone.RawCache):
@@ -139,7 +140,7 @@ class Cache(_drystone.RawCache):
         read. tag: a text or number, or a tuple of several. True."""
         if read:
             value = value.read()
-        return self._set(key, value, None if expire is None else time.time() + expire, tag)
+        return self._set(key, value, _at(expire), tag)
 
     def __setitem__(self, key, value):
         self._set(key, value)

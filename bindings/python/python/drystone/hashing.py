@@ -113,7 +113,8 @@ def _container(value, kind, typed, depth):
         ]
         return ("dict", *sorted(pairs))
     if kind is set or kind is frozenset:
-        return ("set", *sorted(_encode(canonical(item, typed, depth)) for item in value))
+        name = "frozenset" if typed and kind is frozenset else "set"
+        return (name, *sorted(_encode(canonical(item, typed, depth)) for item in value))
     if kind is bytearray:
         return ("bytes", "bytearray", hash_buffer(value))
     if kind is memoryview:

@@ -46,16 +46,16 @@ def import_diskcache(path, into=None, *, pickle=None):
     cache = into if isinstance(into, Cache) else Cache(into, pickle=bool(pickle))
     allowed = cache._said["pickle"] if pickle is None else pickle
     done = Imported()
-    ends = {}
+    ends, taken = {}, {}
     for shard in shards:
-        _import_shard(shard, cache, allowed, done, ends)
+        _import_shard(shard, cache, allowed, done, ends, taken)
     for prefix, numbers in ends.items():
         for number in numbers:
             cache._adopt(prefix, number)
     return done
 
 
-def _import_shard(database, cache, allowed, done, ends):
+def _import_shard(database, cache, allowed, done, ends, taken):
     connection = sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)
     try:
         rows = connection.execute(
@@ -71,9 +71,14 @@ def _import_shard(database, cache, allowed, done, ends):
                     key = _unpickled(bytes(key), allowed, "its key")
                 elif isinstance(key, bytes):
                     key = bytes(key)
+                here = cache._encode_key(key)
+                if here in taken:
+                    done.skipped.append((name, f"here it is the same key as {taken[here]}, which has been brought over"))
+                    continue
                 value = _diskcache_value(database.parent, mode, filename, value, allowed)
                 cache._set(key, value, expire_time, tag)
                 done.imported += 1
+                taken[here] = name
                 _note_queue(key, ends)
             except (Error, OSError, ValueError, TypeError, EOFError, ImportError, AttributeError) as error:
                 done.skipped.append((name, str(error)))

@@ -100,7 +100,7 @@ class Memoized:
 
     __class_getitem__ = classmethod(types.GenericAlias)
     # Of one that is being made from how it was pickled.
-    _held = ()
+    _held = _counts = ()
 
     def __init__(
         self, cache, function, name, typed, expire, tag, ignore, version, wait, stale, progress
@@ -114,15 +114,18 @@ class Memoized:
         self._typed, self._expire, self._tag, self._ignore = typed, expire, tag, ignore
         self._wait, self._stale, self._progress = wait, stale, progress
         parameters = self._signature.parameters
-        unknown = {it for it in ignore if isinstance(it, str)} - set(parameters)
+        # Of a bound method its object is a parameter, too, which may be ignored.
+        own = next(iter(inspect.signature(inner).parameters), None) if isinstance(function, types.MethodType) else None
+        self._counts = () if own in ignore else self._held
+        unknown = {it for it in ignore if isinstance(it, str)} - {*parameters, own}
         if unknown and not any(it.kind is it.VAR_KEYWORD for it in parameters.values()):
             raise InvalidInput(f"ignore= names {sorted(unknown)}, which are no parameters of {name or inner.__qualname__}")
         # How to make it again.
         self._said = (cache, function, name, typed, expire, tag, ignore, version, wait, stale, progress)
         # Results are kept with their dates, or keyed without some of the arguments: others do not meet them.
         self._how = (*sorted(map(str, ignore)), *([] if stale is None else [("dated",)]))
-        if self._held:
-            self._how = (*self._how, ("bound", len(self._held)))
+        if self._counts:
+            self._how = (*self._how, ("bound", len(self._counts)))
         # Versions of a function live side by side: each has keys of its own.
         self._call_it(
             name or f"{_module(inner.__module__)}.{inner.__qualname__}",
@@ -147,8 +150,8 @@ class Memoized:
             said = args
         else:
             said = self._bound(args, kwargs)
-        if self._held:
-            said = (*self._held, *said)
+        if self._counts:
+            said = (*self._counts, *said)
         said = tuple([canonical(it, self._typed) for it in said])
         key = (*self._begin, said)
         encoded = self.cache._encode_key(key)
