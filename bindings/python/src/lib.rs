@@ -5,6 +5,7 @@ mod bytes;
 mod cache;
 mod codec;
 mod draft;
+mod ending;
 mod errors;
 mod hashing;
 mod refs;
@@ -64,5 +65,7 @@ fn _drystone(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(hashing::hash_buffer, module)?)?;
     module.add_function(wrap_pyfunction!(encode, module)?)?;
     module.add_function(wrap_pyfunction!(decode, module)?)?;
+    module.add_function(wrap_pyfunction!(ending::end_of_calls, module)?)?;
+    module.add_function(wrap_pyfunction!(ending::calls_forked, module)?)?;
     Ok(())
 }

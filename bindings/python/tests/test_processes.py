@@ -262,3 +262,19 @@ def shares(process, path):
         elif ours and line.startswith("Pss:"):
             total += int(line.split()[1]) * 1024
     return total
+
+
+@pytest.mark.parametrize("value", ["datetime.date(2020, 1, 1)", "numpy.arange(10)", "numpy.arange(1 << 17)"])
+def test_a_daemon_thread_that_reads_does_not_end_the_process_by_a_signal(directory, value):
+    program = f"""
+import sys, threading, time, datetime, numpy, drystone
+cache = drystone.Cache(sys.argv[1], maintenance=None)
+cache["k"] = {value}
+def read():
+    while True:
+        cache.get("k")
+[threading.Thread(target=read, daemon=True).start() for _ in range(2)]
+time.sleep(0.05)
+"""
+    ends = [subprocess.run([sys.executable, "-c", program, directory / "c"], timeout=60).returncode for _ in range(6)]
+    assert ends == [0] * 6

@@ -4,6 +4,9 @@
 number of processes of a node, which read the same memory.
 """
 
+import atexit
+import os
+
 from drystone import _drystone
 from drystone._drystone import Blob, Error, Refs
 from drystone.cache import ENOVAL, UNKNOWN, Cache
@@ -12,6 +15,9 @@ from drystone.memoize import memoize
 from drystone.store import Store, default_directory
 
 __version__ = "0.1.0"
+
+atexit.register(_drystone._end_of_calls)
+os.register_at_fork(after_in_child=_drystone._calls_forked)
 
 _ERRORS = [
     name

@@ -2,6 +2,7 @@
 
 use super::tags::*;
 use crate::blob::Blob;
+use crate::ending::calling;
 use crate::errors::own;
 use drystone::cache::CacheBytes;
 use pyo3::prelude::*;
@@ -227,7 +228,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
                 let value = self.closed()?;
                 static PUT_TOGETHER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
                 let put_together = PUT_TOGETHER.import(py, "drystone._types", "put_together")?;
-                put_together.call1((name, value, self.pickle))?
+                calling(py, || put_together.call1((name, value, self.pickle)))?
             }
             _ => return Err(bad(py, "an unknown type")),
         })
@@ -245,5 +246,6 @@ impl<'a, 'py> Decoder<'a, 'py> {
 /// The array in the bytes of a `.npy` file.
 fn array<'py>(bytes: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     static ARRAY_IN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    ARRAY_IN.import(bytes.py(), "drystone._types", "array_in")?.call1((bytes,))
+    let array_in = ARRAY_IN.import(bytes.py(), "drystone._types", "array_in")?;
+    calling(bytes.py(), || array_in.call1((bytes,)))
 }

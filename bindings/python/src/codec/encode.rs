@@ -2,6 +2,7 @@
 
 use super::tags::*;
 use crate::bytes::Held;
+use crate::ending::calling;
 use crate::errors::own;
 use drystone::cache::Part;
 use pyo3::prelude::*;
@@ -375,7 +376,7 @@ impl<'py> Encoder<'py> {
     fn other(&mut self, value: &Bound<'py, PyAny>) -> PyResult<()> {
         static TAKE_APART: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let take_apart = TAKE_APART.import(self.py, "drystone._types", "take_apart")?;
-        let apart = take_apart.call1((value, self.pickle, self.is_key))?;
+        let apart = calling(self.py, || take_apart.call1((value, self.pickle, self.is_key)))?;
         let (what, first, second): (String, Bound<'py, PyAny>, Bound<'py, PyAny>) =
             apart.extract()?;
         match what.as_str() {
