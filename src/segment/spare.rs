@@ -130,25 +130,33 @@ mod tests {
     use crate::units::KIB;
 
     #[test]
-    fn a_segment_made_of_a_spare_file_is_that_file_whoever_makes_the_spare_longer_meanwhile() {
-        for call in 1..20 {
-            let disk = SimDisk::boot(Image::default(), "boot");
-            let options = Store::options().create(true).threads(1).disk(Arc::new(disk.clone()));
-            let store = options.open("simulated").unwrap();
-            let (files, control) = (&store.engine.files, &store.engine.run.control);
-            Spare::Compaction.hold(files, 64 * KIB, u64::MAX).unwrap();
-            let other = Files { disk: Arc::new(disk.process()), ..files.clone() };
-            disk.before_call(call, move || {
-                Spare::Compaction.hold(&other, 128 * KIB, u64::MAX).unwrap()
-            });
-            let made = Appender::create_from_spare(files, control, Spare::Compaction);
-            disk.at_ease();
-            if let Some(appender) = made.unwrap_or_else(|error| panic!("call {call}: {error}")) {
-                let number = appender.number();
-                let named = files.open(number, Access::Read).unwrap().unwrap();
-                let head = files.check_head(&*named, number);
-                assert!(head.is_ok(), "call {call}: what has the segment's name is another file");
-            }
+    fn a_segment_made_of_a_spare_file_is_that_file_whatever_is_done_to_the_spare_meanwhile() {
+        let longer = |files: &Files| Spare::Compaction.hold(files, 128 * KIB, u64::MAX).unwrap();
+        let shorter = |files: &Files| Spare::Compaction.hold(files, 16 * KIB, 0).unwrap();
+        let released = |files: &Files| Spare::Compaction.release(files).unwrap();
+        for change in [longer, shorter, released] {
+            (1..20).for_each(|call| make_beside(change, call));
+        }
+    }
+
+    /// Makes a segment of a spare file while another process does something to that, before a call.
+    fn make_beside(change: fn(&Files), call: u64) {
+        let disk = SimDisk::boot(Image::default(), "boot");
+        let options = Store::options().create(true).threads(1).disk(Arc::new(disk.clone()));
+        let store = options.open("simulated").unwrap();
+        let (files, control) = (&store.engine.files, &store.engine.run.control);
+        Spare::Compaction.hold(files, 64 * KIB, u64::MAX).unwrap();
+        let other = Files { disk: Arc::new(disk.process()), ..files.clone() };
+        disk.before_call(call, move || change(&other));
+        let made = Appender::create_from_spare(files, control, Spare::Compaction);
+        disk.at_ease();
+        if let Some(appender) = made.unwrap_or_else(|error| panic!("call {call}: {error}")) {
+            let number = appender.number();
+            let named = files.open(number, Access::Read).unwrap().expect("it has its name");
+            let head = files.check_head(&*named, number);
+            assert!(head.is_ok(), "call {call}: what has the segment's name is another file");
+            let len = named.len().unwrap();
+            assert!(len >= appender.reserved, "call {call}: {len} bytes, {}", appender.reserved);
         }
     }
 }
