@@ -70,7 +70,6 @@ pub fn calling<T>(py: Python<'_>, call: impl FnOnce() -> T) -> T {
 
 /// For `atexit`: lets calls of other threads come to their end, and no other begin.
 #[pyfunction]
-#[pyo3(name = "_end_of_calls")]
 pub fn end_of_calls(py: Python<'_>) {
     *ENDING.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
         Some(thread::current().id());
@@ -86,7 +85,6 @@ pub fn end_of_calls(py: Python<'_>) {
 
 /// For a forked child, which has none of its parent's other threads.
 #[pyfunction]
-#[pyo3(name = "_calls_forked")]
 pub fn calls_forked() {
     CALLS.store(isize::from(DEPTH.get() > 0), Ordering::SeqCst);
 }

@@ -16,8 +16,8 @@ from drystone.store import Store, default_directory
 
 __version__ = "0.1.0"
 
-atexit.register(_drystone._end_of_calls)
-os.register_at_fork(after_in_child=_drystone._calls_forked)
+atexit.register(_drystone.end_of_calls)
+os.register_at_fork(after_in_child=_drystone.calls_forked)
 
 _ERRORS = [
     name
