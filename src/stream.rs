@@ -10,7 +10,7 @@
 use crate::cut::Cut;
 use crate::disk::File;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hash::{ChunkDigest, ChunkHasher, blob_digest, chunk_digest, digest};
+use crate::hash::{ChunkDigest, blob_digest, chunk_digest, digest};
 use crate::id::HashAlgorithm;
 use crate::sync::racy::Racy;
 use crate::units::{CHUNK_BYTES, KIB};
@@ -18,8 +18,6 @@ use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// Bytes that are copied and hashed while they are in a core's cache.
-const PIECE_BYTES: usize = 256 * KIB as usize;
 /// From here on a body is hashed by other threads while this one writes it.
 const BESIDE_BYTES_MIN: usize = 256 * KIB as usize;
 
@@ -286,7 +284,7 @@ pub fn hash_in_place(bytes: &[u8], algorithm: HashAlgorithm, pool: Pool<'_>) -> 
     Hashed { digest: blob_digest(algorithm, bytes.len() as u64, &chunks), chunks }
 }
 
-/// Hashes copies of a body's pieces and calls `each` with them and their offsets, in no order: the digest is that of
+/// Hashes copies of a body's chunks and calls `each` with them and their offsets, in no order: the digest is that of
 /// what was in the copies, whatever others write to the body meanwhile.
 pub fn hash_copied(
     body: Body<'_>,
@@ -294,25 +292,20 @@ pub fn hash_copied(
     pool: Pool<'_>,
     each: impl Fn(usize, &[u8]) + Sync,
 ) -> Hashed {
-    let (len, chunk_bytes) = (body.len(), CHUNK_BYTES as usize);
-    let count = len.div_ceil(chunk_bytes).max(1);
+    let cut = Cut::new(0, body.len());
+    let count = cut.count();
     let one = |index: usize| {
-        let (start, end) = (index * chunk_bytes, len.min((index + 1) * chunk_bytes));
-        let mut copy = vec![0; PIECE_BYTES.min(end - start)];
-        let mut hasher = ChunkHasher::new(algorithm, index as u64);
-        for at in (start..end).step_by(PIECE_BYTES) {
-            let piece = &mut copy[..PIECE_BYTES.min(end - at)];
-            body.copy_to(at, piece);
-            hasher.update(piece);
-            each(at, piece);
-        }
-        if count == 1 { ChunkDigest(hasher.finish_sole()) } else { hasher.finish_part() }
+        let range = cut.chunk(index);
+        let mut copy = vec![0; range.len()];
+        body.copy_to(range.start, &mut copy);
+        each(range.start, &copy);
+        digest_of(algorithm, &cut, index, &copy)
     };
     let chunks = match pool {
         Some(pool) if count > 1 => pool.install(|| (0..count).into_par_iter().map(one).collect()),
         _ => (0..count).map(one).collect(),
     };
-    hashed_of(algorithm, len, chunks)
+    hashed_of(algorithm, body.len(), chunks)
 }
 
 /// Fills `buffer` from a reader; fewer bytes only at its end.

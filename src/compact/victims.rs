@@ -98,7 +98,7 @@ pub struct Victim {
 
 impl Victim {
     /// Has the kernel enter the pages of these records. A write takes back what it has copied into a page
-    /// of the cache where it meets one that is not entered, and begins again.
+    /// of the cache where it meets one that is not entered, and begins again. `false` if one cannot be read.
     pub fn populate(&self, live: &[Live]) -> bool {
         let (mut rest, mut is_there) = (live, true);
         while let Some(first) = rest.first() {

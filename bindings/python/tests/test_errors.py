@@ -402,6 +402,21 @@ def test_fields_that_overlap_are_told_of_as_a_type_that_is_not_stored(cache):
         assert made(1) is array
     with pytest.raises(drystone.UnsupportedType):
         cache.store().put_array(array)
+    for value in (array, array[0], kind, [array]):
+        with pytest.raises(drystone.UnsupportedType):
+            cache["a"] = value
+        pickling = drystone.Cache(cache.directory, pickle=True, maintenance=None)
+        pickling["p"] = value
+        assert repr(pickling["p"]) == repr(value)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"eviction_policy": 3}, {"pickle": "no"}, {"name": b"a"}, {"statistics": "yes"}, {"disk": 1}, {"directory": b"/x"}],
+)
+def test_settings_of_a_wrong_type_say_so(directory, said):
+    with pytest.raises(drystone.UnsupportedType, match="|".join(said)):
+        drystone.Cache(**{"directory": directory / "c", **said})
 
 
 @pytest.mark.parametrize("expire", ["5", [1], True])

@@ -25,6 +25,14 @@ def limit(name, value):
     return int(value)
 
 
+def given(name, value, *kinds):
+    """A setting of one of these types, or None."""
+    if value is None or isinstance(value, kinds):
+        return value
+    expected = " or a ".join(kind.__name__ for kind in kinds)
+    raise UnsupportedType(f"{name} is a {expected}, not a {type(value).__name__}")
+
+
 def seconds(name, value, least=0, most=math.inf):
     """A number of seconds, or None."""
     if value is None:

@@ -50,15 +50,8 @@ def header_for(dtype, shape, fortran):
 
         import numpy
 
-        try:
-            descr = numpy.lib.format.dtype_to_descr(dtype)
-        except ValueError as error:
-            raise UnsupportedType(
-                f"an array of the type {dtype} is not stored as it is, for no .npy file can say where its fields are: copy it to "
-                "a type of which the fields follow each other (numpy.lib.recfunctions.repack_fields)"
-            ) from error
         said = {
-            "descr": descr,
+            "descr": _descr(numpy, dtype),
             "fortran_order": fortran,
             "shape": shape,
         }
@@ -75,6 +68,18 @@ def header_for(dtype, shape, fortran):
         # A dtype with metadata equals one without, and is written alike.
         _headers_made[known] = header
     return header
+
+
+def _descr(numpy, dtype):
+    """A dtype as a `.npy` file says it."""
+    try:
+        return numpy.lib.format.dtype_to_descr(dtype)
+    except ValueError as error:
+        raise UnsupportedType(
+            f"the type {dtype} is not stored as it is, for no .npy file can say where its fields are: copy the array to a type of "
+            "which the fields follow each other (numpy.lib.recfunctions.repack_fields), or open the cache with pickle=True if you "
+            "trust whoever can write it"
+        ) from error
 
 
 def _write_header(out, said, version):
@@ -308,17 +313,10 @@ def take_apart(value, pickle, is_key):
     if known is not None:
         return "name", known[0], known[1](value)
     numpy = _numpy()
-    if numpy is not None:
-        if isinstance(value, numpy.ndarray):
-            taken = _take_array(numpy, value, kind, pickle)
-            if taken is not None:
-                return taken
-        elif isinstance(value, numpy.generic) and not value.dtype.hasobject:
-            return "name", "numpy scalar", numpy.asarray(value)
-        elif isinstance(value, numpy.dtype) and not value.hasobject:
-            return "name", "dtype", repr(numpy.lib.format.dtype_to_descr(value))
     try:
-        taken = _take_table(value, kind)
+        taken = None if numpy is None else _take_numpy(numpy, value, kind, pickle)
+        if taken is None:
+            taken = _take_table(value, kind)
         if taken is not None:
             return taken
     except UnsupportedType:
@@ -359,6 +357,22 @@ def _take_key(value, kind):
         f"a key of type {kind.__module__}.{kind.__qualname__} cannot be used: keys are numbers, texts, bytes, None, times, "
         "paths, and tuples and frozensets of them"
     )
+
+
+def _take_numpy(numpy, value, kind, pickle):
+    if not isinstance(value, (numpy.ndarray, numpy.generic, numpy.dtype)):
+        return None
+    dtype = value if isinstance(value, numpy.dtype) else value.dtype
+    if dtype.names is not None and not dtype.hasobject:
+        # What no .npy file can say is known here, and not first where it stands within another value.
+        _descr(numpy, dtype)
+    if isinstance(value, numpy.ndarray):
+        return _take_array(numpy, value, kind, pickle)
+    if dtype.hasobject:
+        return None
+    if isinstance(value, numpy.generic):
+        return "name", "numpy scalar", numpy.asarray(value)
+    return ("name", "dtype", repr(_descr(numpy, dtype))) if value is dtype else None
 
 
 def _take_array(numpy, value, kind, pickle):

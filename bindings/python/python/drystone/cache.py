@@ -74,10 +74,18 @@ class Cache(_drystone.RawCache):
         **unknown,
     ):
         if disk is not None:
-            raise TypeError("values are stored by the typed codec of drystone: there is no `disk`; see pickle=True")
+            raise _drystone.UnsupportedType("values are stored by the typed codec of drystone: there is no `disk`; see pickle=True")
         for setting in unknown:
             if setting not in _IGNORED:
                 raise _drystone.InvalidInput(f"there is no setting {setting!r}; expected one of {sorted(_SETTINGS)}")
+        for setting, value, kinds in (
+            ("directory", directory, (str, os.PathLike)),
+            ("name", name, (str,)),
+            ("eviction_policy", eviction_policy, (str,)),
+            ("statistics", statistics, (bool, int)),
+            ("pickle", pickle, (bool,)),
+        ):
+            _settings.given(setting, value, *kinds)
         timeout = _settings.seconds("timeout", timeout)
         # Without a pause it would do nothing else.
         maintenance = _settings.seconds("maintenance", maintenance, least=0.01)
