@@ -238,6 +238,7 @@ impl File for RealFile {
         let (fd, mut at) = (self.fd()?, offset);
         for parts in parts.chunks(PARTS_MAX) {
             let bytes: usize = parts.iter().map(|part| part.len()).sum();
+            step!(change);
             let done = match retry(|| pwritev(fd, parts, signed(at).unwrap_or(i64::MAX))) {
                 Ok(done) => done,
                 Err(errno) => return Err(self.fail("write", errno)),
