@@ -11,7 +11,7 @@ use signal_hook::iterator::Signals;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process;
+use std::process::{self, Child};
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
@@ -29,24 +29,33 @@ static UNFINISHED: Mutex<Vec<Thing>> = Mutex::new(Vec::new());
 pub struct Unfinished(Thing);
 
 impl Unfinished {
-    /// A file to be unlinked.
-    pub fn file(path: &Path) -> Self {
-        Self::register(Thing::File(path.into()))
+    /// A file that is made now, to be unlinked.
+    pub fn file<T: AsRef<Path>>(make: impl FnOnce() -> io::Result<T>) -> io::Result<(Self, T)> {
+        Self::register(make, |made| Thing::File(made.as_ref().into()))
     }
 
-    /// A directory to be removed with all that is in it.
-    pub fn directory(path: &Path) -> Self {
-        Self::register(Thing::Directory(path.into()))
+    /// A directory that is made now, to be removed with all that is in it.
+    pub fn directory<T: AsRef<Path>>(
+        make: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<(Self, T)> {
+        Self::register(make, |made| Thing::Directory(made.as_ref().into()))
     }
 
-    /// A child process to be killed.
-    pub fn process(id: u32) -> Self {
-        Self::register(Thing::Process(id))
+    /// A child process that is made now, to be killed.
+    pub fn process(make: impl FnOnce() -> io::Result<Child>) -> io::Result<(Self, Child)> {
+        Self::register(make, |made| Thing::Process(made.id()))
     }
 
-    fn register(thing: Thing) -> Self {
-        things().push(thing.clone());
-        Self(thing)
+    /// Made under the lock: an interrupt finds what is there registered.
+    fn register<T>(
+        make: impl FnOnce() -> io::Result<T>,
+        thing: impl FnOnce(&T) -> Thing,
+    ) -> io::Result<(Self, T)> {
+        let mut things = things();
+        let made = make()?;
+        let thing = thing(&made);
+        things.push(thing.clone());
+        Ok((Self(thing), made))
     }
 }
 

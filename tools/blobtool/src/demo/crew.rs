@@ -34,12 +34,9 @@ impl Worker {
         messages: Sender<Message>,
     ) -> io::Result<Self> {
         // The same program, even if its file has been replaced meanwhile.
-        let mut child = Command::new("/proc/self/exe")
-            .arg("demo-worker")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let unfinished = Unfinished::process(child.id());
+        let mut command = Command::new("/proc/self/exe");
+        command.arg("demo-worker").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let (unfinished, mut child) = Unfinished::process(|| command.spawn())?;
         if let Some(stdin) = child.stdin.take() {
             serde_json::to_writer(stdin, assignment)?;
         }

@@ -46,11 +46,11 @@ pub fn run(cli: &Cli, args: &Demo) -> Outcome {
     let mut plan = Plan::of(args)?;
     fs::create_dir_all(&place).map_err(|error| Failure::file("make", &place, &error))?;
     plan.check_space(&place)?;
-    let dir = tempfile::Builder::new()
-        .prefix("drystone-demo-")
-        .tempdir_in(&place)
-        .map_err(|error| Failure::file("make a directory in", &place, &error))?;
-    let unfinished = Unfinished::directory(dir.path());
+    let made = Unfinished::directory(|| {
+        tempfile::Builder::new().prefix("drystone-demo-").tempdir_in(&place)
+    });
+    let (unfinished, dir) =
+        made.map_err(|error| Failure::file("make a directory in", &place, &error))?;
     plan.store = fs::canonicalize(dir.path())?.join("store");
     let store = Store::create(&plan.store)?;
     let told = show::play(&plan).and_then(|tally| {

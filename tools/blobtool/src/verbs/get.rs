@@ -161,12 +161,11 @@ fn write_file(path: &Path, bytes: &[u8]) -> Outcome {
     let parent = parent.map_or_else(|| PathBuf::from("."), Path::to_path_buf);
     // What is new gets what the umask leaves; what is replaced keeps its mode.
     let replaced = fs::metadata(&place).ok().map(|metadata| metadata.permissions());
-    let mut beside = tempfile::Builder::new()
-        .prefix(".blobtool-")
-        .permissions(Permissions::from_mode(if replaced.is_some() { 0o600 } else { 0o666 }))
-        .tempfile_in(parent)
-        .map_err(failed)?;
-    let _unfinished = Unfinished::file(beside.path());
+    let mode = if replaced.is_some() { 0o600 } else { 0o666 };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".blobtool-").permissions(Permissions::from_mode(mode));
+    let made = Unfinished::file(|| builder.tempfile_in(parent));
+    let (_unfinished, mut beside) = made.map_err(failed)?;
     if let Some(replaced) = replaced {
         beside.as_file().set_permissions(replaced).map_err(failed)?;
     }
