@@ -54,6 +54,7 @@ impl Engine {
         if !options.dry_run {
             // Counted first: a store that is taken for a small one gives back what it holds.
             self.count_again()?;
+            self.see_off()?;
             self.hold_back_anew();
         }
         report.held_back_bytes = self.held_back_bytes()?;

@@ -6,16 +6,23 @@
 //!     goes: one sync of the whole store for all that go together, but not of these: nothing in them is
 //!     named. The sync sets the state bytes, too, of what a dead process has published and left without.
 //!
+//! What they had is given back on a thread of its own where it is much, and at once where space is short.
+//!
 //! Death: before the sync of the directory some names come back after a power loss, with what is in
 //! them; all of it is superseded by what is durable.
 #![forbid(unsafe_code)]
 
 use super::lanes::is_second_lane;
 use super::victims::Live;
+use crate::disk::Access;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::segment::{segment_path, sync_name};
+use crate::segment::{Outbox, is_short_for_copies, segment_path, sync_name};
 use crate::sync::epoch::Guard;
+use crate::units::MIB;
+
+/// Bytes of segments that go together for which a thread is worth it.
+const DEPARTURE_BYTES_MIN: u64 = 16 * MIB;
 
 /// A sealed segment whose live records have been written anew.
 pub struct Emptied {
@@ -44,16 +51,38 @@ impl Engine {
         if !bug!("lane-unsynced") || !is_second_lane() {
             self.sync_but(if bug!("dead-synced") { &[] } else { &numbers }, guard)?;
         }
+        let outbox = self.outbox_for(&gone, guard)?;
         let mut bytes = 0;
         for emptied in &gone {
+            // Where nobody has it mapped, the unlink would be what gives it back.
+            let file =
+                outbox.as_ref().and_then(|_| self.files.open(emptied.number, Access::Read).ok());
             if self.disk().unlink(&segment_path(emptied.number))? {
                 bytes += emptied.record_bytes;
             }
+            outbox.iter().for_each(|outbox| outbox.send(file.clone()));
         }
         self.run.control.announce_unlinks(bytes);
         // What is mapped of them goes now, and not with whoever comes next: that takes its time.
         self.segments.note_unlinks(self.run.control.unlink_epoch(), guard);
         sync_name(&self.files)?;
         Ok(gone.len() as u64)
+    }
+
+    /// Where what these had is sent to be given back; `None` if that is to be done at once.
+    fn outbox_for(&self, gone: &[Emptied], guard: &Guard) -> Result<Option<Outbox>> {
+        let bytes: u64 = gone.iter().map(|emptied| emptied.record_bytes).sum();
+        if bytes < DEPARTURE_BYTES_MIN || is_short_for_copies(self.disk().space()?) {
+            return Ok(None);
+        }
+        Ok(self.segments.begin_departures(guard))
+    }
+
+    /// Waits for what is still being given back, where space is short.
+    pub(super) fn see_off(&self) -> Result<()> {
+        if is_short_for_copies(self.disk().space()?) {
+            self.segments.end_departures();
+        }
+        Ok(())
     }
 }

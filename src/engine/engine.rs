@@ -253,6 +253,7 @@ impl Drop for Engine {
         if self.run.is_writable() {
             self.part(&crate::sync::epoch::pin());
         }
+        self.segments.end_departures();
     }
 }
 

@@ -7,6 +7,7 @@ mod batch;
 mod blocks;
 mod checked;
 mod copy;
+mod departed;
 mod files;
 mod listed;
 mod number;
@@ -23,6 +24,7 @@ pub use appender::{Appender, RECORDS_MAX};
 pub use batch::{Batch, bound};
 pub use blocks::{Blocks, FileBlocks};
 pub use copy::Original;
+pub use departed::Outbox;
 pub use files::{Files, SEGMENTS_DIR, map_all, segment_number, segment_path};
 pub use number::first_free;
 pub use read::{

@@ -5,18 +5,19 @@
 //! I3  A lookup of a mapped segment is two loads; no lock, no reference count.
 //!
 //! A segment that has grown past its mapping is mapped again; the old mapping stays with its views.
-//! Files are closed after mapping. Mappings of unlinked segments go when `unlink_epoch` has moved,
-//! idle ones when the limit is reached.
+//! Files are closed after mapping. Mappings of unlinked segments go when `unlink_epoch` has moved (where
+//! there is a thread for it, on that: `departed.rs`), idle ones when the limit is reached.
 #![forbid(unsafe_code)]
 
 use super::checked::Checked;
+use super::departed::{Departed, Outbox};
 use super::files::{Files, map_all};
 use crate::disk::{Access, Map};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Header, Place};
 use crate::format::word::Location;
 use crate::process::PerProcess;
-use crate::sync::epoch::{Guard, Pinned, Slot};
+use crate::sync::epoch::{Guard, Pinned, Slot, pin};
 use crate::sync::{AtomicU64, Ordering};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -81,12 +82,20 @@ fn boxed<T, const N: usize>(fresh: impl Fn() -> T) -> Box<[T; N]> {
     elements.try_into().unwrap_or_else(|_| unreachable!("as many elements as were asked for"))
 }
 
+/// What of the table is this process's own.
+#[derive(Default)]
+struct Own {
+    /// Numbers of the mapped segments, oldest first.
+    list: VecDeque<u32>,
+    /// Where those go that have been unlinked.
+    departed: Departed,
+}
+
 /// All segments that this process has mapped.
 pub struct SegmentSet {
     files: Files,
     leaves: Leaves,
-    /// Numbers of the mapped segments, oldest first.
-    mapped: PerProcess<Mutex<VecDeque<u32>>>,
+    own: PerProcess<Mutex<Own>>,
     limit: usize,
     unlink_epoch: AtomicU64,
 }
@@ -97,7 +106,7 @@ impl SegmentSet {
         Self {
             files,
             leaves: boxed(OnceLock::new),
-            mapped: PerProcess::new(Mutex::default()),
+            own: PerProcess::new(Mutex::default()),
             limit: limit.max(1),
             unlink_epoch: AtomicU64::new(unlink_epoch),
         }
@@ -105,14 +114,14 @@ impl SegmentSet {
 
     /// How many segments are mapped.
     pub fn mapped_count(&self, guard: &Guard) -> usize {
-        self.mapped_list(guard).len()
+        self.own(guard).list.len()
     }
 
-    fn mapped_list<'g>(&self, guard: &'g Guard) -> MutexGuard<'g, VecDeque<u32>> {
+    fn own<'g>(&self, guard: &'g Guard) -> MutexGuard<'g, Own> {
         // A panic while it was held leaves a list that is at worst short of an entry; a forked child
         // begins with an empty one, and what it inherited stays mapped.
-        let list = self.mapped.get(guard, Mutex::default);
-        list.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        let own = self.own.get(guard, Mutex::default);
+        own.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     #[inline]
@@ -151,7 +160,8 @@ impl SegmentSet {
         end: u64,
         guard: &'g Guard,
     ) -> Result<Option<Pinned<'g, Mapped>>> {
-        let mut list = self.mapped_list(guard);
+        let mut own = self.own(guard);
+        let list = &mut own.list;
         let leaf = &self.leaves[(segment >> LEAF_BITS) as usize % LEAVES];
         let slot = &leaf.get_or_init(|| boxed(Slot::new))[segment as usize % LEAF_SLOTS];
         // Another thread may have been faster.
@@ -164,12 +174,12 @@ impl SegmentSet {
         if !known && list.len() >= self.limit {
             // Views may have held more than the limit for a while.
             let over = list.len() - self.limit;
-            self.drop_idle(&mut list, over + self.limit.div_ceil(8), guard);
+            self.drop_idle(list, over + self.limit.div_ceil(8), guard);
         }
         let map = match map_all(&*file) {
             Err(error) if error.kind() == ErrorKind::Limit => {
                 let all = list.len();
-                self.drop_idle(&mut list, all, guard);
+                self.drop_idle(list, all, guard);
                 map_all(&*file)?
             }
             other => other?,
@@ -214,18 +224,40 @@ impl SegmentSet {
 
     #[cold]
     fn drop_unlinked(&self, epoch: u64, guard: &Guard) {
-        let mut list = self.mapped_list(guard);
+        let mut own = self.own(guard);
         let Ok(present) = self.files.list() else { return };
-        list.retain(|segment| {
+        let outbox = own.departed.outbox();
+        own.list.retain(|segment| {
             let kept = present.binary_search(segment).is_ok();
             if !kept && let Some(slot) = self.leaf(*segment) {
-                slot.replace(None, guard);
+                match outbox.clone() {
+                    Some(outbox) => slot.replace_and(None, guard, move |old| outbox.send(old)),
+                    None => slot.replace(None, guard),
+                }
             }
             kept
         });
         guard.flush();
         // Stored last: whoever sees it finds the table clean.
         self.unlink_epoch.store(epoch, Ordering::Release);
+    }
+
+    /// From now on, for a while, mappings of unlinked segments go on a thread of their own; where other things
+    /// of theirs may be sent. `None` if there is no thread to be had.
+    pub fn begin_departures(&self, guard: &Guard) -> Option<Outbox> {
+        let mut own = self.own(guard);
+        own.departed.begin();
+        own.departed.outbox()
+    }
+
+    /// Waits until what was sent to that thread is given back, but for what somebody still holds. Not under
+    /// a guard, which holds everything.
+    pub fn end_departures(&self) {
+        let thread = self.own(&pin()).departed.end();
+        if let Some(thread) = thread {
+            // Dropping a mapping does not panic.
+            let _ = thread.join();
+        }
     }
 }
 

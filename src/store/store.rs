@@ -321,7 +321,10 @@ impl Store {
 
     /// Gives up every blob that no ref names, removes the refs that have expired, and gets the space of
     /// all that is gone back from the segments: while others read and write, and whether or not they
-    /// stop or die. Views stay valid.
+    /// stop or die. Views stay valid, and keep what they show until they go. The files of what was moved are
+    /// gone when it returns; the kernel gives back the last of their pages and blocks within moments, on a
+    /// thread of the store's own (before it returns, where space is short; and at the latest when the store
+    /// is closed).
     ///
     /// Any process may call it at any time. One works at a time: to the others
     /// [`CompactReport::busy`] says so.

@@ -108,6 +108,17 @@ impl<T: Send + Sync + 'static> Slot<T> {
 
     /// Puts something else in; what was there goes when nobody can see it any more.
     pub fn replace(&self, new: Option<Arc<T>>, guard: &Guard) {
+        self.replace_and(new, guard, drop);
+    }
+
+    /// As [`replace`](Self::replace); what was there is handed on when nobody can see it any more, on some
+    /// thread.
+    pub fn replace_and(
+        &self,
+        new: Option<Arc<T>>,
+        guard: &Guard,
+        then: impl FnOnce(Arc<T>) + Send + 'static,
+    ) {
         let new = new.map_or(std::ptr::null(), Arc::into_raw);
         let order = if bug!("slot-relaxed") { Ordering::Relaxed } else { Ordering::AcqRel };
         let old = self.pointer.swap(new.cast_mut(), order);
@@ -117,8 +128,9 @@ impl<T: Send + Sync + 'static> Slot<T> {
             if bug!("freed-at-once") {
                 return drop(old);
             }
-            // SAFETY: dropping an `Arc<T>` with `T: Send + Sync` is sound on any thread.
-            unsafe { guard.0.defer_unchecked(move || drop(old)) };
+            // SAFETY: an `Arc<T>` with `T: Send + Sync` may be dropped on any thread, and so may `then`, which
+            // is `Send` and borrows nothing, be called there.
+            unsafe { guard.0.defer_unchecked(move || then(old)) };
         }
     }
 }

@@ -64,6 +64,32 @@ fn blobs_of_every_size_survive_being_moved_and_a_reboot() {
 }
 
 #[test]
+fn much_that_is_unlinked_is_given_back_when_the_store_is_closed_but_for_what_is_viewed() {
+    let scratch = Scratch::new();
+    let store = scratch.store();
+    let content = |seed| bytes(512 * KIB, seed);
+    let ids: Vec<_> = (0..96).map(|seed| store.put(&content(seed)).unwrap()).collect();
+    let views: Vec<_> = ids.iter().map(|id| store.get(id).unwrap().unwrap()).collect();
+    for id in ids.iter().step_by(2) {
+        assert!(store.unpin(id).unwrap());
+    }
+    let report = store.compact(&CompactOptions::new().all(true)).unwrap();
+    assert!(report.complete && report.removed_segments > 0, "{report:?}");
+    for (seed, view) in views.iter().enumerate() {
+        assert!(view[..] == content(seed as u64)[..], "blob {seed}");
+    }
+    let dir = std::fs::canonicalize(scratch.path()).unwrap();
+    let mappings = || {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines().filter(|line| line.contains(dir.to_str().unwrap())).count()
+    };
+    drop(store);
+    assert!(mappings() > 0, "views are held");
+    drop(views);
+    assert_eq!(mappings(), 0, "nothing is mapped any more");
+}
+
+#[test]
 fn a_second_compaction_finds_nothing_to_do() {
     let scratch = Scratch::new();
     let store = scratch.store();
