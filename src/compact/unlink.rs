@@ -17,7 +17,7 @@ use super::victims::Live;
 use crate::disk::Access;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::segment::{Outbox, is_short_for_copies, segment_path, sync_name};
+use crate::segment::{Outbox, is_tight, segment_path, sync_name};
 use crate::sync::epoch::Guard;
 use crate::units::MIB;
 
@@ -72,7 +72,7 @@ impl Engine {
     /// Where what these had is sent to be given back; `None` if that is to be done at once.
     fn outbox_for(&self, gone: &[Emptied], guard: &Guard) -> Result<Option<Outbox>> {
         let bytes: u64 = gone.iter().map(|emptied| emptied.record_bytes).sum();
-        if bytes < DEPARTURE_BYTES_MIN || is_short_for_copies(self.disk().space()?) {
+        if bytes < DEPARTURE_BYTES_MIN || is_tight(self.disk().space()?) {
             return Ok(None);
         }
         Ok(self.segments.begin_departures(guard))
@@ -80,7 +80,7 @@ impl Engine {
 
     /// Waits for what is still being given back, where space is short.
     pub(super) fn see_off(&self) -> Result<()> {
-        if is_short_for_copies(self.disk().space()?) {
+        if is_tight(self.disk().space()?) {
             self.segments.end_departures();
         }
         Ok(())

@@ -31,7 +31,7 @@ pub use read::{
     End, Facts, end_of, is_sealed, pin_of, publish_foreign, read_facts, read_footer, read_listed,
     walk,
 };
-pub use room::{Purpose, is_short_for_copies};
+pub use room::{Purpose, is_short_for_copies, is_tight};
 pub use scan::{Scan, Scanned};
 pub use seal::{Judge, confirm_sealed};
 pub use set::{Mapped, SegmentSet};

@@ -13,6 +13,9 @@ use nix::errno::Errno;
 /// Removals need not leave more than this to compactions, which have space held back.
 const REMOVAL_FLOOR_MAX: u64 = 4 * MIB;
 
+/// Below so many times what must stay free, space is short.
+const TIGHT_FLOORS: u64 = 4;
+
 /// What space is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Purpose {
@@ -36,6 +39,12 @@ fn shares(total: u64) -> (u64, u64) {
 /// Whether copies live on what is kept for them.
 pub fn is_short_for_copies(space: Space) -> bool {
     space.free < shares(space.total).0
+}
+
+/// Whether puts may soon have to wait for what is given back.
+pub fn is_tight(space: Space) -> bool {
+    space.free < Purpose::Put.floor(space.total).saturating_mul(TIGHT_FLOORS)
+        && !bug!("never-tight")
 }
 
 impl Purpose {
@@ -62,7 +71,7 @@ impl Purpose {
         let space = disk.space()?;
         let floor = self.floor(space.total);
         if space.free >= bytes.saturating_add(floor) {
-            return Ok(space.free - bytes < floor.saturating_mul(4));
+            return Ok(space.free - bytes < floor.saturating_mul(TIGHT_FLOORS));
         }
         Err(Error::io("cannot reserve space", Errno::ENOSPC.into())
             .expected(format!("{bytes} bytes, and {floor} kept for removals and compactions"))

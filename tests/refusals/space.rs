@@ -5,6 +5,7 @@ use super::rig::{self, KIB, Ledger, MIB, refused};
 use drystone::{CompactOptions, Durability, ErrorKind, HashAlgorithm, Store};
 use std::io::Read;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 const GIB: usize = 1 << 30;
 /// What every error about space advises.
@@ -39,6 +40,19 @@ fn free(store: &Store) -> u64 {
 fn free_now(store: &Store) -> u64 {
     let stat = nix::sys::statvfs::statvfs(store.path()).expect("the space");
     stat.blocks_available() * stat.fragment_size()
+}
+
+/// Waits until nothing of a store is mapped that has been unlinked: what other threads may have seen goes when
+/// they look again.
+fn until_unmapped(store: &Store) {
+    let is_left =
+        |line: &str| line.contains(store.path().to_str().unwrap()) && line.ends_with("(deleted)");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while std::fs::read_to_string("/proc/self/maps").expect("the mappings").lines().any(is_left) {
+        assert!(Instant::now() < deadline, "something that was unlinked stays mapped");
+        store.stats().expect("stats");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// What puts leave to removals and compactions, and what is held back: of middling file systems five 64ths
@@ -247,9 +261,10 @@ fn an_index_that_cannot_grow_refuses_new_keys_and_changes_old_ones() {
     }
     // What comes then goes into one segment: sealing one in between would take the space.
     store.compact(&CompactOptions::new().min_garbage(0.0)).expect("a compaction");
-    // What it has unlinked is mapped no more.
+    // What it has unlinked is to be mapped no more.
     drop(store);
     let store = open(&path, Durability::Buffered);
+    until_unmapped(&store);
     assert_eq!(store.stats().expect("stats").index_buckets, 1 << 13);
     // Puts leave five 64ths of such a file system alone.
     let room = 1850 * KIB as u64 + (40 << 20) * 5 / 64;
@@ -339,6 +354,35 @@ fn a_full_store_that_was_emptied_takes_the_next_put() {
             store.unpin(&rig::id_of(HashAlgorithm::Xxh3, &bytes)).expect("an unpinning");
         }
         store.compact(&CompactOptions::new().all(true)).expect("a compaction");
+    }
+}
+
+/// Whether this process has a thread that gives back what was unlinked.
+fn is_giving_back() -> bool {
+    let threads = std::fs::read_dir("/proc/self/task").expect("the threads");
+    let name = |thread: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(thread.expect("a thread").path().join("comm")).unwrap_or_default()
+    };
+    threads.map(name).any(|name| name.starts_with("drystone-giveb"))
+}
+
+#[test]
+fn where_space_is_short_a_compaction_gives_it_back_before_it_returns() {
+    let test = "space::where_space_is_short_a_compaction_gives_it_back_before_it_returns";
+    if !rig::is_child(test, "true") {
+        return;
+    }
+    let Some(mount) = Mount::tmpfs(64) else { return };
+    let disk = rig::on_disk();
+    for (place, is_short) in [(mount.path(), true), (disk.path().into(), false)] {
+        let store = rig::options().create(true).open(place.join("store")).expect("a store");
+        let ids: Vec<_> = (0..48).map(|seed| store.put(&rig::bytes(MIB, seed)).unwrap()).collect();
+        ids.iter().for_each(|id| assert!(store.unpin(id).expect("an unpinning")));
+        let report = store.compact(&CompactOptions::new().all(true)).expect("a compaction");
+        assert!(report.removed_segments > 0, "{report:?}");
+        assert_eq!(is_giving_back(), !is_short, "{}", place.display());
+        drop(store);
+        assert!(!is_giving_back(), "a store that was closed has given back all");
     }
 }
 
