@@ -44,6 +44,9 @@ pub enum Advice {
 /// Pages that the kernel enters with one that is wanted, where it has them (fault_around_bytes).
 const AROUND_BYTES: usize = 64 << 10;
 
+/// A mapping whose pages are left before it is unmapped, so that other threads wait for neither for long.
+const LARGE_BYTES: usize = 1 << 20;
+
 /// Mapped memory; see the head of this file.
 pub struct Map {
     base: NonNull<u8>,
@@ -491,6 +494,10 @@ impl Drop for Map {
         // In a child that the mapping was kept from, something else may stand at its addresses.
         if bug!("mapping-kept") || self.len == 0 || self.is_kept_from_here() {
             return;
+        }
+        if self.len >= LARGE_BYTES {
+            // Its pages leave the page table under a lock that others can share; the rest is short.
+            let _ = self.madvise(MmapAdvise::MADV_DONTNEED);
         }
         // SAFETY: the range is this mapping's own, and no reference into it outlives `self`; what
         // `as_ptr` and `as_mut_ptr` gave out is bound by their callers to the life of the `Map`.

@@ -7,7 +7,7 @@
 
 use super::bodies::{Digests, Fault, mapped_fault, ref_fault};
 use super::finding::{Cure, Finding, FindingKind};
-use super::gaps::gaps;
+use super::gaps::{Gap, gaps};
 use super::inspect::{Doubt, Meter};
 use super::site::Site;
 use crate::blob::published_body;
@@ -20,13 +20,13 @@ use crate::hash::{ChunkDigest, ChunkHasher, chunk_digest, digest};
 use crate::id::BlobId;
 use crate::recover::{Item, Reader, Reliance, key_of};
 use crate::segment::{Facts, FileBlocks};
-use crate::units::{CHUNK_BYTES, KIB};
+use crate::units::CHUNK_BYTES;
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ops::Range;
 
 /// Bytes read at a time.
-const WINDOW_BYTES: u64 = 512 * KIB;
+const WINDOW_BYTES: u64 = CHUNK_BYTES;
 /// Bytes of records that one thread takes at a time where they are not read.
 const BATCH_BYTES: u64 = 4 * CHUNK_BYTES;
 /// Records whose headers are prefetched ahead.
@@ -127,7 +127,8 @@ impl View<'_> {
         let mut batch = Batch::default();
         let records = &self.facts.records[range.clone()];
         let Some(first) = records.first() else {
-            self.check_gaps(range, 0..0, &mut batch)?;
+            let mut gaps = self.gaps(range);
+            gaps.try_for_each(|gap| self.check_gap(&gap, &(0..0), &mut batch))?;
             return Ok(batch);
         };
         let end = records.last().and_then(|entry| entry.end(self.site.files.digest_bytes()));
@@ -138,18 +139,21 @@ impl View<'_> {
         let is_short = bytes.is_some_and(|bytes| bytes <= WINDOW_BYTES);
         let is_deep = self.site.options.is_deep();
         let is_readable = is_deep && is_short && self.is_readable(start, end - start);
-        self.check_gaps(range.clone(), if is_readable { start..end } else { 0..0 }, &mut batch)?;
+        let mut check_all = |source: &Source<'_>| {
+            let readable = if is_readable { start..end } else { 0..0 };
+            self.check_all(range.clone(), source, &readable, &mut batch)
+        };
         if !is_deep || is_readable {
-            self.check_all(range, &Source::Map(&self.facts.map), &mut batch)?;
+            check_all(&Source::Map(&self.facts.map))?;
         } else if is_short {
             with_window((end - start) as usize, |window| {
                 let read = self.file.read_at(window, start)?;
-                self.check_all(range, &Source::Window(start, &window[..read]), &mut batch)
+                check_all(&Source::Window(start, &window[..read]))
             })?;
         } else {
             let mut header = [0; 64];
             self.file.read_at(&mut header, start)?;
-            self.check_all(range, &Source::Long(header), &mut batch)?;
+            check_all(&Source::Long(header))?;
         }
         meter.add(bytes.unwrap_or(0), self.site);
         Ok(batch)
@@ -161,34 +165,42 @@ impl View<'_> {
         self.facts.is_sealed && self.facts.map.populate(offset, len)
     }
 
-    /// Looks at what stands in front of these records, if the segment is sealed; else that has been done.
-    /// Bytes of `readable` can be read through the mapping.
-    fn check_gaps(
-        &self,
-        range: Range<usize>,
-        readable: Range<u64>,
-        batch: &mut Batch,
-    ) -> Result<()> {
-        if !self.facts.is_sealed {
-            return Ok(());
-        }
-        for gap in gaps(&self.facts, range, self.limit, self.site) {
-            let Range { start, end } = gap.bytes;
-            let is_there = readable.start <= start && end <= readable.end;
-            batch.findings.extend(if is_there || self.is_readable(start, end - start) {
-                gap.told(&*self.facts.map)
-            } else {
-                let blocks = FileBlocks::new(self.file)?;
-                let told = gap.told(&blocks);
-                blocks.check()?;
-                told
-            });
-        }
+    /// What stands in front of these records, if the segment is sealed; else that has been looked at.
+    fn gaps(&self, range: Range<usize>) -> impl Iterator<Item = Gap> {
+        let is_sealed = self.facts.is_sealed;
+        is_sealed.then(|| gaps(&self.facts, range, self.limit, self.site)).into_iter().flatten()
+    }
+
+    /// Looks at a gap. Bytes of `readable` can be read through the mapping.
+    fn check_gap(&self, gap: &Gap, readable: &Range<u64>, batch: &mut Batch) -> Result<()> {
+        let Range { start, end } = gap.bytes;
+        let is_there = readable.start <= start && end <= readable.end;
+        batch.findings.extend(if is_there || self.is_readable(start, end - start) {
+            gap.told(&*self.facts.map)
+        } else {
+            let blocks = FileBlocks::new(self.file)?;
+            let told = gap.told(&blocks);
+            blocks.check()?;
+            told
+        });
         Ok(())
     }
 
-    fn check_all(&self, range: Range<usize>, source: &Source<'_>, batch: &mut Batch) -> Result<()> {
+    /// Looks at some records and the gaps in front of them, as they stand: what follows is fetched by the
+    /// processor meanwhile.
+    fn check_all(
+        &self,
+        range: Range<usize>,
+        source: &Source<'_>,
+        readable: &Range<u64>,
+        batch: &mut Batch,
+    ) -> Result<()> {
+        let mut gaps = self.gaps(range.clone()).peekable();
         for index in range {
+            let offset = self.facts.records[index].offset();
+            while let Some(gap) = gaps.next_if(|gap| gap.bytes.end <= offset) {
+                self.check_gap(&gap, readable, batch)?;
+            }
             if let (Source::Map(map), Some(ahead)) =
                 (source, self.facts.records.get(index + PREFETCH))
             {
@@ -196,7 +208,7 @@ impl View<'_> {
             }
             self.check_record(index, source, batch)?;
         }
-        Ok(())
+        gaps.try_for_each(|gap| self.check_gap(&gap, readable, batch))
     }
 
     fn check_record(&self, index: usize, source: &Source<'_>, batch: &mut Batch) -> Result<()> {

@@ -43,8 +43,9 @@ impl Blocks for Map {
         self.copy_to(offset, out)
     }
     fn is_zero(&self, bytes: Range<u64>) -> bool {
-        let ored = |at| self.read_words(at).map_or(0, |words| words.iter().fold(0, |a, b| a | b));
-        bytes.step_by(64).all(|at| ored(at) == 0)
+        let whole = bytes.start..bytes.end.min(self.len() / 64 * 64);
+        let racy = self.racy(whole.start, whole.end.saturating_sub(whole.start));
+        racy.is_none_or(|racy| racy.is_zero())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Bytes that somebody else may be writing: they are only ever copied out.
+//! Bytes that somebody else may be writing: they are only ever copied out, or asked whether they are zero.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
@@ -59,6 +59,78 @@ impl Racy<'_> {
         // SAFETY: the bounds were just checked, and the memory is readable by the contract of `new`.
         unsafe { copy_volatile(self.pointer.add(at), buffer) }
     }
+
+    /// Whether all bytes are zero; each is looked at once at most.
+    pub fn is_zero(&self) -> bool {
+        (0..self.len).step_by(PIECE_BYTES).all(|at| {
+            let piece = self.part(at..self.len.min(at + PIECE_BYTES));
+            let (blocks, rest) = (piece.len / BLOCK_BYTES, piece.len % BLOCK_BYTES);
+            let mut last = [0; BLOCK_BYTES];
+            piece.copy_to(blocks * BLOCK_BYTES, &mut last[..rest]);
+            // SAFETY: so many whole blocks are inside the memory, which is readable by the contract of `new`.
+            last == [0; BLOCK_BYTES] && unsafe { are_zero_volatile(piece.pointer, blocks) }
+        })
+    }
+}
+
+/// Bytes of a block that is looked at as a whole.
+const BLOCK_BYTES: usize = 64;
+/// Bytes that are looked at without a stop.
+const PIECE_BYTES: usize = 4096;
+
+/// Whether so many blocks of 64 bytes are zero, by loads of which the compiler knows nothing but that they
+/// store nothing.
+///
+/// # Safety
+/// `from` must be readable for so many blocks.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+unsafe fn are_zero_volatile(from: *const u8, blocks: usize) -> bool {
+    if blocks == 0 {
+        return true;
+    }
+    let ored: std::arch::x86_64::__m128i;
+    // SAFETY: what is loaded is readable by the contract; SSE2 is part of every x86-64.
+    unsafe {
+        std::arch::asm!(
+            "pxor {a}, {a}",
+            "2:",
+            "movdqu {b}, [{from}]",
+            "movdqu {c}, [{from} + 16]",
+            "movdqu {d}, [{from} + 32]",
+            "movdqu {e}, [{from} + 48]",
+            "por {b}, {c}",
+            "por {d}, {e}",
+            "por {a}, {b}",
+            "por {a}, {d}",
+            "add {from}, 64",
+            "dec {blocks}",
+            "jnz 2b",
+            a = out(xmm_reg) ored,
+            b = out(xmm_reg) _,
+            c = out(xmm_reg) _,
+            d = out(xmm_reg) _,
+            e = out(xmm_reg) _,
+            from = inout(reg) from => _,
+            blocks = inout(reg) blocks => _,
+            options(nostack, readonly)
+        );
+    }
+    // SAFETY: any 16 bytes are two words.
+    let words: [u64; 2] = unsafe { std::mem::transmute(ored) };
+    words == [0, 0]
+}
+
+/// Whether so many blocks of 64 bytes are zero, by volatile loads of machine words.
+///
+/// # Safety
+/// `from` must be readable for so many blocks.
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+unsafe fn are_zero_volatile(from: *const u8, blocks: usize) -> bool {
+    let word = |at: usize| {
+        // SAFETY: inside the memory, by the contract; unaligned words are read through an array.
+        u64::from_ne_bytes(unsafe { from.add(at).cast::<[u8; 8]>().read_volatile() })
+    };
+    (0..blocks * BLOCK_BYTES).step_by(8).all(|at| word(at) == 0)
 }
 
 /// Copies by the processor's own instruction, of which the compiler knows nothing but that it writes
@@ -112,11 +184,31 @@ mod tests {
         let bytes: Vec<u8> = (0..=255).collect();
         // SAFETY: `bytes` lives longer than `racy`, and nobody writes it.
         let racy = unsafe { Racy::new(bytes.as_ptr(), bytes.len()) };
+        assert!(!racy.is_zero() && racy.part(0..1).is_zero() && racy.part(7..7).is_zero());
         for start in 0..17 {
             let part = racy.part(start..256 - start);
             let mut copy = vec![0; part.len() - 3];
             part.copy_to(3, &mut copy);
             assert_eq!(copy, &bytes[start + 3..256 - start]);
+        }
+    }
+    #[test]
+    fn one_bit_anywhere_is_not_zero() {
+        let mut bytes = vec![0u8; PIECE_BYTES + 200];
+        for (start, end) in
+            [(0, 0), (0, 64), (3, 130), (1, PIECE_BYTES + 1), (5, PIECE_BYTES + 199)]
+        {
+            assert!(Racy::from(&bytes[start..end]).is_zero());
+            for at in 0..bytes.len() {
+                bytes[at] = 1 << (at % 8);
+                let is_inside = (start..end).contains(&at);
+                assert_eq!(
+                    Racy::from(&bytes[start..end]).is_zero(),
+                    !is_inside,
+                    "{start} {end} {at}"
+                );
+                bytes[at] = 0;
+            }
         }
     }
 }
