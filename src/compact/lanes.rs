@@ -1,6 +1,7 @@
 //! A large compaction goes in two lanes, each with its share of the nominees: a copy waits for memory and
 //! for the medium, and what surrounds it, lookups, exchanges, footers and pages given back, takes longer
-//! than the copy where records are small.
+//! than the copy where records are small. Not where all cores are busy when it begins: readers and writers go
+//! first.
 //!
 //! I1  Only where the copies of both fit on the file system beside all that is there, and below the size limit
 //!     of the store: puts beside them go on. A lane that finds no
@@ -15,7 +16,7 @@ use super::options::{CompactOptions, CompactProgress};
 use super::pace::Pace;
 use super::victims::Nominee;
 use super::work::{Done, Work};
-use crate::engine::Engine;
+use crate::engine::{Engine, has_idle_core};
 use crate::error::Result;
 use crate::segment::Purpose;
 use crate::units::MIB;
@@ -90,6 +91,7 @@ fn has_room_for_two(engine: &Engine, options: &CompactOptions, nominees: &[Nomin
     // Size classes hide up to half of what a record has, but for the largest.
     let needed = live.saturating_add(live / 2).saturating_add(ahead);
     live >= options.two_lanes_from.unwrap_or(LIVE_BYTES_MIN)
+        && (options.two_lanes_from.is_some() || has_idle_core())
         && engine.settings.threads > 1
         && engine.check_room(needed).is_ok()
         && engine

@@ -17,5 +17,5 @@ mod view;
 pub use engine::{Durability, Engine, Found, Settings, Verify, is_sole_user, take_users_lock};
 pub use quiet::ALL;
 pub use targets::Entry as TargetEntry;
-pub use threads::default_threads;
+pub use threads::{default_threads, has_idle_core};
 pub use view::View;

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::support::{KIB, MIB, Scratch, bytes, read};
-use drystone::{CompactOptions, FsckOptions, Store, fsck};
+use drystone::{BlobId, CompactOptions, CompactReport, FsckOptions, Store, fsck};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,9 +10,8 @@ use std::sync::{Arc, Mutex};
 const BLOBS: u64 = 520;
 const BLOB_BYTES: usize = 400 * KIB;
 
-#[test]
-fn two_lanes_move_everything_and_leave_one_open_segment_each() {
-    let scratch = Scratch::in_memory();
+/// A large store, and what is kept in it; about as much is garbage.
+fn large(scratch: &Scratch) -> (Store, Vec<(BlobId, Vec<u8>)>) {
     let store = scratch.open(Store::options().create(true).segment_bytes(8 * MIB as u64));
     let mut kept = Vec::new();
     for seed in 0..BLOBS {
@@ -24,14 +23,29 @@ fn two_lanes_move_everything_and_leave_one_open_segment_each() {
             assert!(store.unpin(&id).unwrap());
         }
     }
+    (store, kept)
+}
+
+/// Compacts; what was done of it, and on how many threads.
+fn compact_on(store: &Store, options: CompactOptions) -> (CompactReport, usize) {
     let threads = Arc::new(Mutex::new(BTreeSet::new()));
     let told = Arc::clone(&threads);
-    let options = CompactOptions::new().on_progress(move |progress| {
+    let options = options.on_progress(move |progress| {
         assert!(progress.done_bytes <= progress.total_bytes);
         told.lock().unwrap().insert(std::thread::current().name().map(String::from));
     });
     let report = store.compact(&options).unwrap();
-    assert_eq!(threads.lock().unwrap().len(), 2, "both lanes have done something: {report:?}");
+    let threads = threads.lock().unwrap().len();
+    (report, threads)
+}
+
+#[test]
+fn two_lanes_move_everything_and_leave_one_open_segment_each() {
+    let scratch = Scratch::in_memory();
+    let (store, kept) = large(&scratch);
+    let (report, threads) =
+        compact_on(&store, CompactOptions::new().two_lanes_from(90 * MIB as u64));
+    assert_eq!(threads, 2, "both lanes have done something: {report:?}");
     assert!(report.complete && !report.out_of_space, "{report:?}");
     let live = BLOBS / 2 * BLOB_BYTES as u64;
     assert!(report.copied_bytes >= live, "{report:?}");
@@ -46,6 +60,26 @@ fn two_lanes_move_everything_and_leave_one_open_segment_each() {
     for (id, content) in &kept {
         assert!(read(&again, id) == *content);
     }
+}
+
+#[test]
+fn where_all_cores_are_busy_a_compaction_keeps_to_one() {
+    let scratch = Scratch::in_memory();
+    let (store, _) = large(&scratch);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().unwrap().get() {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let (report, threads) = compact_on(&store, CompactOptions::new());
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(threads, 1, "{report:?}");
+        assert!(report.complete, "{report:?}");
+    });
 }
 
 fn small(scratch: &Scratch) -> Store {
