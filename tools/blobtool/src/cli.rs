@@ -88,12 +88,17 @@ pub struct Put {
     pub sync: bool,
 }
 
+/// The id of a blob, as an argument.
+fn blob_id(text: &str) -> Result<BlobId, String> {
+    text.parse().map_err(|error: drystone::Error| format!("{error}; a name is given by --name"))
+}
+
 /// A blob, by id or by name.
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 pub struct Target {
     /// The id of the blob
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = blob_id)]
     pub id: Option<BlobId>,
     /// The name of the blob
     #[arg(long, value_name = "KEY")]
@@ -133,7 +138,7 @@ pub struct Ls {
 #[command(group(clap::ArgGroup::new("what").required(true).args(["ids", "name"])))]
 pub struct Rm {
     /// The ids of blobs
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = blob_id)]
     pub ids: Vec<BlobId>,
     /// A name
     #[arg(long, value_name = "KEY")]

@@ -51,6 +51,22 @@ fn another_algorithm_than_the_stores_is_refused() {
 }
 
 #[test]
+fn a_name_in_the_place_of_an_id_is_told_how_to_be_given() {
+    let tool = Tool::new();
+    tool.file("f", "content");
+    tool.ok(["put", "f", "--name", "runs/7"]);
+    for verb in ["get", "stat", "rm"] {
+        let said = tool.run([verb, "runs/7"]);
+        assert_eq!(said.code, Some(2), "{}", said.err);
+        assert!(
+            said.err.contains("not the id of a blob") && said.err.contains("--name"),
+            "{}",
+            said.err
+        );
+    }
+}
+
+#[test]
 fn a_segment_size_that_cannot_be_is_refused() {
     let tool = Tool::bare();
     for size in ["3M", "4K", "2G"] {
