@@ -141,9 +141,14 @@ impl<W: Words> Control<W> {
         (0..at::BYTES / 8).map(|word| self.page.load(word)).collect()
     }
 
+    /// The mount under which the run was built; 0 where the kernel did not tell.
+    pub fn mount(&self) -> u64 {
+        self.page.load(at::MOUNT_WORD)
+    }
+
     /// Whether the run was built under the same mount; unknown mounts match all.
     pub fn is_of_mount(&self, identity: &Identity) -> bool {
-        let mount = self.page.load(at::MOUNT_WORD);
+        let mount = self.mount();
         mount == 0 || identity.mount == 0 || mount == identity.mount
     }
 

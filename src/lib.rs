@@ -89,7 +89,7 @@ pub use fsck::{
 pub use id::{BlobId, HashAlgorithm};
 pub use npy::ArrayHeader;
 pub use refs::{RefIter, Refs};
-pub use stat::{BlobStat, Stats};
+pub use stat::{BlobStat, Recovery, Stats};
 pub use store::{GetOptions, Options, PutOptions, ReadGuard, Store};
 pub use sync::racy::Racy;
 pub use units::human_bytes;

@@ -37,6 +37,25 @@ pub struct BlobStat {
     pub created: Option<SystemTime>,
 }
 
+/// What an opening had to leave out when it built the index ([`Store::recovery`](crate::Store::recovery)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// Published records that were not whole.
+    pub lost_records: u64,
+    /// Refs that were passed over, because a blob of theirs was not there.
+    pub lost_refs: u64,
+    /// Files of segments that were damaged, or something else.
+    pub damaged_segments: u64,
+}
+
+impl Recovery {
+    /// Whether nothing was left out.
+    pub fn is_whole(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What a store holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -180,6 +199,15 @@ impl Engine {
             })?;
         self.run.control.announce_change();
         Ok(removed)
+    }
+
+    /// What this opening left out of the index, if it has built it.
+    pub fn recovery(&self) -> Option<Recovery> {
+        self.recovered.map(|lost| Recovery {
+            lost_records: lost.records,
+            lost_refs: lost.refs,
+            damaged_segments: lost.segments,
+        })
     }
 
     /// What the store holds, by a walk over the index and a look at every segment.

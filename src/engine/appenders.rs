@@ -215,13 +215,16 @@ impl Engine {
         }
     }
 
-    /// What a process does last: notes what it has made durable.
+    /// What a process does last: notes what it has made durable, and gives back what it has reserved.
     pub fn part(&self, guard: &Guard) {
         let appenders = self.appenders(guard);
         let mut own = appenders.take_all_idle();
         own.extend(appenders.group.take());
         for mut appender in own {
             let _ = self.note_lasting(&mut appender, guard);
+            if !bug!("parted-untrimmed") {
+                appender.give_up();
+            }
         }
     }
 

@@ -4,7 +4,8 @@
 
 use super::appenders::Appenders;
 use super::distrust::Distrusted;
-use crate::disk::{Disk, File, LockKind};
+use crate::control::Lost;
+use crate::disk::{Access, Disk, File, LockKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{Header, Kind};
 use crate::format::refs::pin_key;
@@ -13,7 +14,7 @@ use crate::format::word::{Location, Word};
 use crate::id::{BlobId, Key};
 use crate::index::{Index, Seen};
 use crate::process::PerProcess;
-use crate::run::{Run, RunTables, open_locks};
+use crate::run::{LOCKS_PATH, Run, RunTables, open_locks};
 use crate::segment::{Files, Mapped, SegmentSet, publish_foreign};
 use crate::sync::epoch::{Guard, Pinned};
 use std::path::PathBuf;
@@ -83,6 +84,8 @@ pub struct Engine {
     users: PerProcess<Option<Arc<dyn File>>>,
     /// Bytes of the file system.
     pub total_bytes: u64,
+    /// What was left out of the run, if this opening has built it.
+    pub recovered: Option<Lost>,
 }
 
 /// A record that the index names, checked.
@@ -121,6 +124,7 @@ impl Engine {
             distrusted: Distrusted::default(),
             users: PerProcess::new(users),
             total_bytes,
+            recovered: None,
         }
     }
 
@@ -289,6 +293,12 @@ pub fn missing_segment(location: Location) -> Error {
 pub fn take_users_lock(disk: &dyn Disk) -> Result<Option<Arc<dyn File>>> {
     let file = open_locks(disk)?;
     Ok(file.try_lock(USERS_BYTE, 1, LockKind::Shared)?.then_some(file))
+}
+
+/// Whether somebody uses the store, seen without taking a lock. Who repairs it does, too.
+pub fn is_in_use(disk: &dyn Disk) -> Result<bool> {
+    let file = disk.open(LOCKS_PATH, Access::Read)?;
+    file.map_or(Ok(false), |file| file.is_locked(USERS_BYTE, 1))
 }
 
 /// Does something while nobody else uses the store; `false`, and nothing done, if somebody does. The

@@ -14,7 +14,9 @@ mod targets;
 mod threads;
 mod view;
 
-pub use engine::{Durability, Engine, Found, Settings, Verify, is_sole_user, take_users_lock};
+pub use engine::{
+    Durability, Engine, Found, Settings, Verify, is_in_use, is_sole_user, take_users_lock,
+};
 pub use quiet::ALL;
 pub use targets::Entry as TargetEntry;
 pub use threads::{default_threads, has_idle_core};

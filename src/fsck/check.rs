@@ -1,10 +1,11 @@
 //! The order of a check.
 #![forbid(unsafe_code)]
 
-use super::finding::{Cure, Finding, FindingKind};
+use super::finding::{Cure, Finding, FindingKind, LEFT_OUT};
 use super::inspect::{Meter, Seen, inspect_all};
 use super::join::join;
 use super::judge::Judge;
+use super::layout::misplaced;
 use super::names::Records;
 use super::options::FsckOptions;
 use super::repair::repair;
@@ -20,6 +21,9 @@ use crate::segment::segment_path;
 use crate::sync::epoch::pin;
 use std::collections::BTreeMap;
 use std::path::Path;
+
+/// Times that the run may be put aside while the segments are held against it.
+const ATTEMPTS_MAX: u32 = 3;
 
 /// Checks a store, and mends it where the options ask for that.
 ///
@@ -50,6 +54,7 @@ pub fn fsck(path: impl AsRef<Path>, options: &FsckOptions) -> Result<FsckReport>
 fn check_only(path: &Path, options: &FsckOptions) -> Result<FsckReport> {
     let disk = open_disk(path, options, false)?;
     let mut findings = Vec::new();
+    misplaced(&*disk, &mut findings)?;
     let checked = match read_superblock(&disk, &mut findings)? {
         Some(superblock) => check(&Site::new(disk, superblock, options)?, findings)?,
         None => Checked { findings, ..Checked::default() },
@@ -77,10 +82,21 @@ impl Checked {
     }
 }
 
-/// Checks everything but the superblock, of which `findings` tell.
-pub fn check(site: &Site<'_>, mut findings: Vec<Finding>) -> Result<Checked> {
+/// Checks everything but the layout and the superblock, of which `findings` tell.
+pub fn check(site: &Site<'_>, findings: Vec<Finding>) -> Result<Checked> {
+    for _ in 1..ATTEMPTS_MAX {
+        let (checked, is_of_this_run) = check_run(site, findings.clone())?;
+        if is_of_this_run {
+            return Ok(checked);
+        }
+    }
+    check_run(site, findings).map(|(checked, _)| checked)
+}
+
+/// As [`check`]; and whether the run that the segments were held against is still the store's.
+fn check_run(site: &Site<'_>, mut findings: Vec<Finding>) -> Result<(Checked, bool)> {
     let run = site.attach(Access::Read, &mut findings)?;
-    let numbers = site.files.list()?;
+    let numbers = site.numbers()?;
     let meter = Meter::new(bytes_of(site, &numbers)?);
     let pool = site.pool()?;
     let mut report = FsckReport {
@@ -103,8 +119,9 @@ pub fn check(site: &Site<'_>, mut findings: Vec<Finding>) -> Result<Checked> {
         records.attribute(&mut findings)?;
         Ok::<_, crate::error::Error>(sorted)
     })?;
+    let is_still = run.map_or(Ok(true), |run| site.is_still(&run))?;
     site.options.tell(u64::MAX, report.bytes);
-    Ok(Checked { report, findings, sorted })
+    Ok((Checked { report, findings, sorted }, is_still))
 }
 
 fn bytes_of(site: &Site<'_>, numbers: &[u32]) -> Result<u64> {
@@ -176,6 +193,7 @@ fn check_index(
     let hurt: Vec<u32> = findings.iter().filter_map(cured_segment).collect();
     let sound = seen.sealed.iter().copied().filter(|number| !hurt.contains(number)).collect();
     let judge = Judge::new(site, run, sound, &guard);
+    findings.extend(seen.torn.drain(..).map(Finding::left_out));
     for doubt in std::mem::take(&mut seen.doubts) {
         let is_named = judge.is_named(&doubt)?;
         findings.push(if is_named { doubt.finding } else { doubt.finding.excused() });
@@ -233,6 +251,10 @@ fn without_index(
     let doubts = std::mem::take(&mut seen.doubts);
     let records = Records { site, sorted, reliances: &seen.reliances };
     findings.append(&mut records.weighed(doubts)?);
+    if bug!("torn-head-excused") {
+        findings.extend(seen.torn.drain(..).map(Finding::left_out));
+    }
+    findings.extend(seen.torn.drain(..).map(Finding::lost));
     findings.extend(records.passed_over()?);
     Ok(())
 }
@@ -273,6 +295,6 @@ fn counters(site: &Site<'_>, run: &Run, seen: &Seen, findings: &mut Vec<Finding>
             "{} records, {} refs and {} segments left out",
             lost.records, lost.refs, lost.segments
         );
-        findings.push(finding.found(found).advice("after a power loss this is to be expected"));
+        findings.push(finding.found(found).advice(LEFT_OUT));
     }
 }

@@ -21,6 +21,8 @@ pub enum Severity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum FindingKind {
+    /// What stands in the place of a file or directory of the store.
+    Layout,
     /// A copy of the superblock.
     Superblock,
     /// The control page of the run, or a table's header.
@@ -55,6 +57,7 @@ impl FindingKind {
     /// The kind in one word, for documents.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Layout => "layout",
             Self::Superblock => "superblock",
             Self::Run => "run",
             Self::Counter => "counter",
@@ -86,6 +89,8 @@ pub(crate) enum Cure {
     Superblock(u64),
     /// Makes both copies of what the segments say.
     SuperblockAnew,
+    /// Clears the place of a file or directory of the store.
+    Place(&'static str),
 }
 
 /// What a check has found at one place.
@@ -123,7 +128,13 @@ const SALVAGE: &str = "run `blobtool fsck --repair`: it saves what is whole and 
 /// What helps against damage of the run.
 const REBUILD: &str =
     "run `blobtool fsck --repair`, or remove the directory `run` while nobody uses the store";
+/// What helps where something stands that is not the store's.
+const PLACE: &str = "end the processes that use the store, then run `blobtool fsck --repair`: it moves \
+     what stands there to `quarantine`, and makes what belongs there";
 const NOTHING: &str = "nothing needs to be done";
+/// What there is to do about what was left out when the index was built.
+pub(super) const LEFT_OUT: &str = "after a power loss this is to be expected of what was not synced; if there was none, \
+     the medium is damaged, or a copy is not whole: bring what is missing back from elsewhere";
 /// What helps where only what counts is lost.
 const LOSS: &str = "if the machine has gone down without `sync` since it was put, put it again: the next \
      opening passes it over; else the medium is damaged: bring the store back from a copy, or run \
@@ -138,6 +149,7 @@ impl Finding {
             Cure::SuperblockAnew => {
                 "run `blobtool fsck --repair`: it makes it again of what the segments say"
             }
+            Cure::Place(_) => PLACE,
             Cure::Nothing => "bring the file back from a copy",
         };
         Self { cure, advice, ..Self::new(Severity::Damage, kind, message) }
@@ -205,6 +217,11 @@ impl Finding {
         Self { advice, ..self }
     }
 
+    /// As a notice: the index was built without it, and a power loss may have left it.
+    pub(super) fn left_out(self) -> Self {
+        Self { advice: LEFT_OUT, ..self.excused() }
+    }
+
     /// As a notice: it is what a power loss may have left.
     pub(super) fn excused(self) -> Self {
         Self {
@@ -218,7 +235,8 @@ impl Finding {
 
     /// What counts is lost, and nothing says that it was durable.
     pub(super) fn lost(self) -> Self {
-        Self { severity: Severity::Loss, advice: LOSS, cure: Cure::Rebuild, ..self }
+        let cure = if self.cure == Cure::Nothing { Cure::Rebuild } else { self.cure };
+        Self { severity: Severity::Loss, advice: LOSS, cure, ..self }
     }
 
     /// Whether nothing needs to be done.

@@ -45,6 +45,8 @@ pub struct Seen {
     pub findings: Vec<Finding>,
     /// What may be.
     pub doubts: Vec<Doubt>,
+    /// Heads that a power loss may have left so; no index names a record behind them, or it tells.
+    pub torn: Vec<Finding>,
     /// All whole published records, in no order.
     pub items: Vec<Parts>,
     /// What refs rely on, where it does not stand right behind.
@@ -69,6 +71,7 @@ impl Seen {
     fn merge(mut self, mut other: Self) -> Self {
         self.findings.append(&mut other.findings);
         self.doubts.append(&mut other.doubts);
+        self.torn.append(&mut other.torn);
         self.items.append(&mut other.items);
         self.reliances.append(&mut other.reliances);
         self.sealed.append(&mut other.sealed);
@@ -190,7 +193,13 @@ fn look<'a>(
     let is_confirmed = is_sealed && end.is_some_and(|end| end.is_confirmed);
     let facts = Facts { number, map, records, is_head_whole, is_sealed, is_confirmed, durable };
     if !is_head_whole {
-        seen.findings.push(head_finding(file, number, durable > 0 || is_finished, site)?);
+        let finding = head_finding(file, number)?;
+        let is_proved = durable > 0 || is_finished;
+        let list = match !is_proved && is_torn_head(file, number, site)? {
+            true => &mut seen.torn,
+            false => &mut seen.findings,
+        };
+        list.push(finding);
     } else if !is_sealed {
         let found = footer_finding(&blocks, &facts, end.as_ref(), site);
         let is_cut = is_finished && !found.as_ref().is_some_and(Finding::is_damage);
@@ -215,21 +224,29 @@ fn cut_finding(blocks: &FileBlocks<'_>, number: u32) -> Finding {
     finding.at(number, blocks.len()).expected("what the sealing wrote").found(found)
 }
 
-/// A head that does not check: torn, if what is there of it is right and the rest was never written, and
-/// nothing says that it was durable.
-fn head_finding(file: &dyn File, number: u32, proved: bool, site: &Site<'_>) -> Result<Finding> {
+/// A head that does not check.
+fn head_finding(file: &dyn File, number: u32) -> Result<Finding> {
     let mut head = Head::new_zeroed();
     file.read_at(head.as_mut_bytes(), 0)?;
     let cure = Cure::Salvage(number);
     let finding = Finding::damage(FindingKind::Head, "the head of a segment is damaged", cure);
-    let finding =
-        finding.at(number, 0).expected("a head whose checksum holds").found("other bytes");
+    let found = match head.as_bytes().iter().all(|&byte| byte == 0) {
+        true => "zeros",
+        false => "other bytes",
+    };
+    Ok(finding.at(number, 0).expected("a head whose checksum holds").found(found))
+}
+
+/// Whether what is there of a head is right, and the rest was never written.
+fn is_torn_head(file: &dyn File, number: u32, site: &Site<'_>) -> Result<bool> {
+    let mut head = Head::new_zeroed();
+    file.read_at(head.as_mut_bytes(), 0)?;
     let right = Head::new(site.files.uuid, number, head.created_ns.get());
     let words = |head: &Head| -> [u64; 8] { zerocopy::transmute!(*head) };
     let mut pairs = words(&head).into_iter().zip(words(&right)).take(7);
     let is_part = pairs.all(|(stands, right)| stands == right || stands == 0);
     let is_short = head.checksum.get() == 0 || head.magic == [0; 8];
-    Ok(if is_part && is_short && !proved { finding.excused() } else { finding })
+    Ok(is_part && is_short)
 }
 
 /// What stands behind a trailer and is no durable point. Zeros are what a power loss leaves of one.

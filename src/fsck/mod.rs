@@ -24,6 +24,7 @@ mod gaps;
 mod inspect;
 mod join;
 mod judge;
+mod layout;
 mod names;
 mod options;
 mod origin;

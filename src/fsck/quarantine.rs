@@ -10,9 +10,13 @@ pub const QUARANTINE_DIR: &str = "quarantine";
 /// Files of one name that it may hold.
 const NAMESAKES_MAX: u32 = 10_000;
 
-/// Moves a file of the segments there; its new path. The caller makes it durable.
+/// Moves a file there; its new path. The caller makes it durable.
 pub fn take_out(disk: &dyn Disk, path: &str) -> Result<String> {
-    let name = path.rsplit('/').next().unwrap_or(path);
+    take_out_as(disk, path, path.rsplit('/').next().unwrap_or(path))
+}
+
+/// As [`take_out`], under another name.
+pub fn take_out_as(disk: &dyn Disk, path: &str, name: &str) -> Result<String> {
     for attempt in 0..NAMESAKES_MAX {
         let to = match attempt {
             0 => format!("{QUARANTINE_DIR}/{name}"),

@@ -1,6 +1,7 @@
 //! Mending what a check has found.
 //!
-//! In this order: the copies of the superblock; the state bytes of the records that the index names; the
+//! In this order: what stands in a place of the store and is not the store's is moved to `quarantine`
+//! (`layout.rs`); the copies of the superblock; the state bytes of the records that the index names; the
 //! run loses its name; what is whole in damaged segments is copied, durably; their files are moved to
 //! `quarantine`; a new run is built, as a recovery does it, which buries the refs whose blobs are lost.
 //! Then everything is checked again.
@@ -10,9 +11,10 @@
 #![forbid(unsafe_code)]
 
 use super::check::{Checked, check};
-use super::finding::{Cure, Finding, FindingKind, Severity};
+use super::finding::{Cure, Finding};
+use super::layout::{misplaced, place_locks, place_rest};
 use super::options::FsckOptions;
-use super::quarantine::{QUARANTINE_DIR, settle, take_out};
+use super::quarantine::{settle, take_out};
 use super::report::{FsckRepair, FsckReport, cures};
 use super::salvage::Salvage;
 use super::site::{STORE_PATH, Site, open_disk, read_superblock};
@@ -25,8 +27,8 @@ use crate::format::word::{Word, WordKind};
 use crate::id::Key;
 use crate::index::{Index, canonical};
 use crate::recover::{Source, key_of, place_burial, rebuild_shared};
-use crate::run::{LOCKS_PATH, RUN_DIR, Run, RunBuilder};
-use crate::segment::{SEGMENTS_DIR, publish_foreign, segment_path};
+use crate::run::{RUN_DIR, Run, RunBuilder};
+use crate::segment::{publish_foreign, segment_path};
 use crate::sync::epoch::pin;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -40,14 +42,17 @@ const ROUNDS_MAX: u32 = 3;
 pub fn repair(path: &Path, options: &FsckOptions) -> Result<FsckReport> {
     let disk = open_disk(path, options, true)?;
     let mut findings = Vec::new();
+    misplaced(&*disk, &mut findings)?;
     let Some(superblock) = read_superblock(&disk, &mut findings)? else {
         return Ok(Checked { findings, ..Checked::default() }.report(options));
     };
-    lay_out(&*disk)?;
+    let mut done = FsckRepair::default();
+    place_locks(&*disk, &findings, &mut done.quarantined)?;
     let users = take_users_lock(&*disk)?.ok_or_else(in_use)?;
     let mut report = None;
     let is_alone = is_sole_user(&*users, || {
-        report = Some(mend(&disk, superblock, findings, options)?);
+        place_rest(&*disk, &findings, &mut done.quarantined)?;
+        report = Some(mend(&disk, superblock, findings, done, options)?);
         Ok(())
     })?;
     report.filter(|_| is_alone).ok_or_else(in_use)
@@ -59,34 +64,23 @@ fn in_use() -> Error {
     )
 }
 
-/// Puts back what a copy of the store may have left out.
-fn lay_out(disk: &dyn Disk) -> Result<()> {
-    for dir in [SEGMENTS_DIR, RUN_DIR, QUARANTINE_DIR] {
-        disk.make_dir(dir)?;
-    }
-    if disk.open(LOCKS_PATH, Access::Read)?.is_none() {
-        let file = disk.create("")?;
-        disk.link(&*file, LOCKS_PATH)?;
-    }
-    Ok(())
-}
-
 fn mend(
     disk: &Arc<dyn Disk>,
     superblock: Superblock,
     findings: Vec<Finding>,
+    mut done: FsckRepair,
     options: &FsckOptions,
 ) -> Result<FsckReport> {
     let site = Site::new(disk.clone(), superblock, options)?;
     let mut checked = check(&site, findings)?;
     let mut told: Option<Checked> = None;
-    let mut done = FsckRepair::default();
     for _ in 0..ROUNDS_MAX {
         if cures(&checked.findings).next().is_none() {
             break;
         }
         cure(&site, &checked, &mut done)?;
         let mut findings = Vec::new();
+        misplaced(&**disk, &mut findings)?;
         read_superblock(disk, &mut findings)?;
         let again = check(&site, findings)?;
         let before = std::mem::replace(&mut checked, again);
@@ -104,10 +98,11 @@ fn cure(site: &Site<'_>, checked: &Checked, done: &mut FsckRepair) -> Result<()>
     for cure in cures(&checked.findings) {
         match cure {
             Cure::Superblock(at) => write_superblock(site, at)?,
-            Cure::SuperblockAnew => make_superblock(site)?,
+            Cure::SuperblockAnew => make_superblock(site, done)?,
             Cure::Salvage(number) => drop(damaged.insert(number)),
             Cure::Rebuild => is_run_concerned = true,
-            Cure::Nothing => {}
+            // What was there before has been done by now.
+            Cure::Place(_) | Cure::Nothing => {}
         }
     }
     if damaged.is_empty() && !is_run_concerned {
@@ -134,10 +129,8 @@ fn cure(site: &Site<'_>, checked: &Checked, done: &mut FsckRepair) -> Result<()>
     }
     done.saved_records += salvage.records;
     done.saved_bytes += salvage.bytes;
-    let is_torn = |finding: &&Finding| {
-        finding.severity == Severity::Loss && finding.kind != FindingKind::Dangling
-    };
-    done.lost_records += salvage.lost + checked.findings.iter().filter(is_torn).count() as u64;
+    done.lost_records += salvage.lost;
+    done.headless_segments += salvage.headless;
     RunBuilder::remove_others(&**site.disk(), None);
     rebuild(site, limit)?;
     if let Some(run) = site.attach(Access::Read, &mut Vec::new())? {
@@ -156,10 +149,17 @@ fn write_superblock(site: &Site<'_>, at: u64) -> Result<()> {
 
 /// Puts a superblock in the place of one that is lost. (Its death leaves copies of which the first may be
 /// whole, or the file as it was.)
-fn make_superblock(site: &Site<'_>) -> Result<()> {
-    if site.disk().open(STORE_PATH, Access::Read)?.is_some() {
-        write_superblock(site, 0)?;
-        return write_superblock(site, COPY_BYTES as u64);
+fn make_superblock(site: &Site<'_>, done: &mut FsckRepair) -> Result<()> {
+    match site.disk().open(STORE_PATH, Access::Read) {
+        Ok(Some(_)) => {
+            write_superblock(site, 0)?;
+            return write_superblock(site, COPY_BYTES as u64);
+        }
+        Ok(None) => {}
+        Err(error) if error.is_damage() => {
+            done.quarantined.push(take_out(&**site.disk(), STORE_PATH)?)
+        }
+        Err(error) => return Err(error),
     }
     let file = site.disk().create("")?;
     file.write_at(&site.superblock.encode(), 0)?;

@@ -43,8 +43,10 @@ pub struct FsckRepair {
     pub saved_records: u64,
     /// Their bytes.
     pub saved_bytes: u64,
-    /// Published records that are not whole, and could not be saved.
+    /// Published records that are not whole, could not be saved, and were not superseded.
     pub lost_records: u64,
+    /// Segments without a whole head: what they held besides what was saved cannot be told.
+    pub headless_segments: u64,
     /// Refs whose blobs are lost: an older version counts again, or none.
     pub lost_refs: u64,
     /// Where the damaged files are now, below the store's directory.

@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{HEADER_BYTES, Kind, SEQUENCE_MAX, State, chunk_digests_offset};
 use crate::format::word::{Location, Root};
 use crate::hash::{chunk_digest, encode_chunks};
-use crate::recover::{Item, key_of, part_of, scratch_control};
+use crate::recover::{Item, key_of, part_of, scratch_control, winner};
 use crate::segment::{Appender, Judge, Scan, Scanned, first_free, map_all, segment_path};
 use crate::units::{CHUNK_BYTES, MIB, PAGE_BYTES};
 use std::collections::BTreeSet;
@@ -47,8 +47,10 @@ pub struct Salvage<'a> {
     pub bytes: u64,
     /// How many there are.
     pub records: u64,
-    /// Published ones that are not whole.
+    /// Published ones that are not whole, and that no later one supersedes.
     pub lost: u64,
+    /// Segments that have no whole head.
+    pub headless: u64,
 }
 
 impl<'a> Salvage<'a> {
@@ -57,7 +59,8 @@ impl<'a> Salvage<'a> {
     /// # Errors
     /// `NoSpace` if what is to be saved does not fit on the file system: nothing has been changed.
     pub fn plan(site: &'a Site<'a>, damaged: &BTreeSet<u32>, sorted: &[Vec<Item>]) -> Result<Self> {
-        let mut salvage = Self { site, plans: Vec::new(), bytes: 0, records: 0, lost: 0 };
+        let mut salvage =
+            Self { site, plans: Vec::new(), bytes: 0, records: 0, lost: 0, headless: 0 };
         let is_elsewhere = |item: &Item| {
             let location = item.word.location();
             let items = &sorted[part_of(item.key)];
@@ -70,7 +73,7 @@ impl<'a> Salvage<'a> {
             })
         };
         for &number in damaged {
-            salvage.plan_one(number, &is_elsewhere)?;
+            salvage.plan_one(number, sorted, &is_elsewhere)?;
         }
         let free = site.disk().space()?.free;
         let needed = salvage.bytes + HEADROOM_BYTES * u64::from(salvage.bytes > 0);
@@ -83,19 +86,25 @@ impl<'a> Salvage<'a> {
         Ok(salvage)
     }
 
-    fn plan_one(&mut self, number: u32, is_elsewhere: &dyn Fn(&Item) -> bool) -> Result<()> {
+    fn plan_one(
+        &mut self,
+        number: u32,
+        sorted: &[Vec<Item>],
+        is_elsewhere: &dyn Fn(&Item) -> bool,
+    ) -> Result<()> {
         let mut plan = Plan { number, saved: Vec::new() };
         if self.site.home_of(number)?.is_some() {
             // It only gets its name back.
             self.plans.push(plan);
             return Ok(());
         }
-        if let Some((map, written_as)) = open(self.site, number)? {
+        if let Some((map, written_as, is_head_whole)) = open(self.site, number)? {
             let files = &self.site.files;
+            self.headless += u64::from(!is_head_whole);
             let scan = Scan::new(&map, files.place(written_as), files.digest_bytes(), 0);
             for record in scan.filter(|record| record.header.kind.is_keyed()) {
                 if record.header.state == State::Published {
-                    self.plan_record(&map, written_as, record, &mut plan, is_elsewhere);
+                    self.plan_record(&map, written_as, record, &mut plan, sorted, is_elsewhere);
                 }
             }
         }
@@ -109,6 +118,7 @@ impl<'a> Salvage<'a> {
         written_as: u32,
         record: Scanned,
         plan: &mut Plan,
+        sorted: &[Vec<Item>],
         is_elsewhere: &dyn Fn(&Item) -> bool,
     ) {
         let (files, header) = (&self.site.files, &record.header);
@@ -124,12 +134,15 @@ impl<'a> Salvage<'a> {
             ref_fault(header, body, 0, &files.uuid, false)
         };
         let needs_chunks = fault.as_ref().is_some_and(|fault| fault.kind == FindingKind::Chunks);
+        let key = key_of(files, header);
         if header.sequence > SEQUENCE_MAX || fault.is_some() && !needs_chunks {
-            self.lost += 1;
+            // What was superseded is no loss.
+            let newest = winner(sorted, key).map(|item| item.sequence);
+            self.lost += u64::from(newest < Some(header.sequence));
             return;
         }
         let word = crate::format::word::Word::live(location, header.kind.is_ref(), 0);
-        let item = Item { key: key_of(files, header), sequence: header.sequence, word };
+        let item = Item { key, sequence: header.sequence, word };
         if !is_elsewhere(&item) {
             self.bytes += record.end - record.offset;
             self.records += 1;
@@ -172,12 +185,12 @@ impl<'a> Salvage<'a> {
 }
 
 /// A damaged segment, mapped, and the number as which it was written: another one's file may stand in its
-/// place, and its own be taken. `None` if it is no file.
-fn open(site: &Site<'_>, number: u32) -> Result<Option<(Map, u32)>> {
+/// place, and its own be taken; and whether its head is whole. `None` if it is no file.
+fn open(site: &Site<'_>, number: u32) -> Result<Option<(Map, u32, bool)>> {
     match site.files.open(number, Access::Read) {
         Ok(Some(file)) => {
             let own = site.files.own_number(&*file)?.filter(|_| !bug!("displaced-unread"));
-            Ok(Some((map_all(&*file)?, own.unwrap_or(number))))
+            Ok(Some((map_all(&*file)?, own.unwrap_or(number), own.is_some())))
         }
         Ok(None) => Ok(None),
         Err(error) if error.is_damage() => Ok(None),
@@ -197,7 +210,7 @@ impl Copying<'_> {
     fn copy_all(&mut self, plan: &Plan) -> Result<()> {
         // One at least: no segment to come must have the number of one that was taken out.
         self.target_for(0)?;
-        let Some((map, _)) = open(self.site, plan.number)? else { return Ok(()) };
+        let Some((map, ..)) = open(self.site, plan.number)? else { return Ok(()) };
         plan.saved.iter().try_for_each(|saved| self.copy(&map, saved))
     }
 

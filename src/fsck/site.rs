@@ -2,14 +2,16 @@
 #![forbid(unsafe_code)]
 
 use super::finding::{Cure, Finding, FindingKind};
+use super::layout::names_in;
 use super::options::FsckOptions;
 use super::origin::superblock_of_segments;
 use crate::disk::{Access, Disk, File, Identity, OpenOptions, RealDisk};
+use crate::engine::is_in_use;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::superblock::{COPY_BYTES, FILE_BYTES, Superblock};
 use crate::index::Index;
-use crate::run::{Run, tag};
-use crate::segment::{Files, segment_path};
+use crate::run::{RUN_DIR, Run, tag};
+use crate::segment::{Files, SEGMENTS_DIR, segment_path};
 use crate::sync::epoch::pin;
 use rayon::ThreadPool;
 use std::path::Path;
@@ -66,13 +68,14 @@ pub fn read_superblock(
     findings: &mut Vec<Finding>,
 ) -> Result<Option<Superblock>> {
     let mut bytes = vec![0; FILE_BYTES];
-    let decoded = match disk.open(STORE_PATH, Access::Read)? {
-        Some(file) => {
+    let decoded = match disk.open(STORE_PATH, Access::Read) {
+        Ok(Some(file)) => {
             let read = file.read_at(&mut bytes, 0)?;
             bytes.truncate(read);
             Superblock::decode(&bytes)
         }
-        None => Err(no_store("it holds no file STORE")),
+        Ok(None) => Err(no_store("it holds no file STORE")),
+        Err(error) => Err(error),
     };
     let superblock = match decoded {
         Ok(superblock) => superblock,
@@ -127,7 +130,7 @@ impl<'a> Site<'a> {
     ) -> Result<Self> {
         let identity = disk.identity()?;
         let tag = tag(&identity);
-        let store = disk.open(STORE_PATH, Access::Read)?;
+        let store = disk.open(STORE_PATH, Access::Read).unwrap_or_default();
         let is_write_protected = store.map_or(Ok(false), |file| is_protected(&*file))?;
         let files = Files { disk, uuid: superblock.uuid, hash: superblock.hash };
         Ok(Self { options, files, superblock, identity, tag, is_write_protected })
@@ -143,17 +146,23 @@ impl<'a> Site<'a> {
         &self.files.disk
     }
 
-    /// The run of this boot, if there is one that can be used. (One that was built under another mount
-    /// is nobody's: whoever is alone puts it aside.)
+    /// The run of this boot, if there is one that can be used.
     pub fn attach(&self, access: Access, findings: &mut Vec<Finding>) -> Result<Option<Run>> {
+        if names_in(&**self.disk(), RUN_DIR)?.is_empty() {
+            return Ok(None);
+        }
         let attached = Run::attach(self.disk(), &self.tag, &self.superblock.uuid, access);
         let checked = attached.and_then(|run| match run {
-            Some(run) if run.control.is_of_mount(&self.identity) => {
+            Some(run) if self.is_believed(&run)? => {
                 run.control.check_counter()?;
                 Index::new(run.tables(&pin())).stats()?;
                 Ok(Some(run))
             }
-            _ => Ok(None),
+            Some(_) => {
+                findings.push(self.of_another_mount());
+                Ok(None)
+            }
+            None => Ok(None),
         });
         match checked {
             Err(error) if error.is_damage() => {
@@ -162,6 +171,45 @@ impl<'a> Site<'a> {
                 Ok(None)
             }
             other => other,
+        }
+    }
+
+    /// Whether a run says what is. One that was built under another mount may be older than what the
+    /// file system holds now, if that was mounted anew; whoever is alone puts it aside. But those who are at
+    /// work, as in another container, go by it.
+    fn is_believed(&self, run: &Run) -> Result<bool> {
+        if run.control.is_of_mount(&self.identity) {
+            return Ok(true);
+        }
+        Ok(!self.options.repair && !bug!("fsck-mount-strict") && is_in_use(&**self.disk())?)
+    }
+
+    fn of_another_mount(&self) -> Finding {
+        let message = "the index was built under another mount of the file system, and nobody uses it: \
+                       it was not held against the segments";
+        let finding = Finding::notice(FindingKind::Run, message).path(format!("run/{}", self.tag));
+        finding.advice(
+            "nothing needs to be done: whoever opens the store from here builds it anew; to have it \
+             checked, check from where it was built",
+        )
+    }
+
+    /// Whether a run that was attached is still that of this boot. One of another mount may have been put
+    /// aside by an opener that was only beginning when it was seen at work.
+    pub fn is_still(&self, run: &Run) -> Result<bool> {
+        let now = Run::attach(self.disk(), &self.tag, &self.superblock.uuid, Access::Read);
+        match now {
+            Ok(now) => Ok(now.is_some_and(|now| now.control.mount() == run.control.mount())),
+            Err(error) if error.is_damage() => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The numbers of its segments, in order.
+    pub fn numbers(&self) -> Result<Vec<u32>> {
+        match names_in(&**self.disk(), SEGMENTS_DIR)?.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.files.list(),
         }
     }
 

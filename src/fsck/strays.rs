@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::finding::{Finding, FindingKind};
+use super::layout::names_in;
 use super::quarantine::QUARANTINE_DIR;
 use super::site::{STORE_PATH, Site};
 use crate::error::Result;
@@ -26,13 +27,13 @@ pub fn strays(site: &Site<'_>, run: Option<&Run>) -> Result<Vec<Finding>> {
             findings.push(stray(name, "a file that is not the store's"));
         }
     }
-    for name in disk.list(SEGMENTS_DIR)? {
+    for name in names_in(&**disk, SEGMENTS_DIR)? {
         if segment_number(&name).is_none() && !name.starts_with(SPARE) {
             let path = format!("{SEGMENTS_DIR}/{name}");
             findings.push(stray(path, "a file that is no segment"));
         }
     }
-    for name in disk.list(RUN_DIR)? {
+    for name in names_in(&**disk, RUN_DIR)? {
         let path = format!("{RUN_DIR}/{name}");
         if name == site.tag {
             findings.extend(stray_tables(site, run, &path)?);
@@ -44,7 +45,7 @@ pub fn strays(site: &Site<'_>, run: Option<&Run>) -> Result<Vec<Finding>> {
             findings.push(stray(path, "a run of another boot or place"));
         }
     }
-    let kept = disk.list(QUARANTINE_DIR)?;
+    let kept = names_in(&**disk, QUARANTINE_DIR)?;
     if !kept.is_empty() {
         let message = "files that a repair took out";
         let finding = stray(QUARANTINE_DIR.into(), message).found(format!("{} files", kept.len()));

@@ -330,8 +330,8 @@ impl Appender {
         }
     }
 
-    /// Gives the segment up after an error, and what is reserved above its tail back to the file
-    /// system: where that was full, the next put needs it. Sealing cuts off the same bytes: no index
+    /// Gives the segment up, after an error or because its process ends, and what is reserved above its
+    /// tail back to the file system: where that was full, the next put needs it. Sealing cuts off the same bytes: no index
     /// has named a record in them (I2), so no view reaches there. If they cannot be cut off, the next
     /// appender passes over them, as it does over what is left of copies (I5).
     pub fn give_up(self) {

@@ -30,12 +30,11 @@ pub enum Spare {
 
 impl Spare {
     /// The file.
-    pub fn path(self) -> String {
-        let name = match self {
-            Self::Compaction => "spare-compaction",
-            Self::Removal => "spare-removal",
-        };
-        format!("{SEGMENTS_DIR}/{name}")
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Compaction => "segments/spare-compaction",
+            Self::Removal => "segments/spare-removal",
+        }
     }
 
     /// Sees to it that at least `bytes` are held back, or what there is space for; more than `most` is cut
@@ -49,7 +48,7 @@ impl Spare {
             Self::Compaction => Purpose::Put,
             Self::Removal => Purpose::Copy,
         };
-        if let Some(file) = files.disk.open(&path, Access::Read)? {
+        if let Some(file) = files.disk.open(path, Access::Read)? {
             let held = file.len()?;
             if (bytes..=most).contains(&held) {
                 return Ok(());
@@ -67,29 +66,29 @@ impl Spare {
         let file = files.disk.create(SEGMENTS_DIR)?;
         file.reserve(0, bytes, Reserve::Backed)?;
         // Somebody else may have been faster.
-        files.disk.link(&*file, &path).map(drop)
+        files.disk.link(&*file, path).map(drop)
     }
 
     /// Gives back what is held back.
     pub fn release(self, files: &Files) -> Result<()> {
         match self.own(files)? {
-            Some(_locked) => files.disk.unlink(&self.path()).map(drop),
+            Some(_locked) => files.disk.unlink(self.path()).map(drop),
             None => Ok(()),
         }
     }
 
     /// Bytes that are held back.
     pub fn held(self, files: &Files) -> Result<u64> {
-        let file = files.disk.open(&self.path(), Access::Read)?;
+        let file = files.disk.open(self.path(), Access::Read)?;
         file.map_or(Ok(0), |file| file.len())
     }
 
     /// The file, locked; `None` if there is none, or somebody else has it.
     fn own(self, files: &Files) -> Result<Option<Arc<dyn File>>> {
         let path = self.path();
-        let Some(file) = files.disk.open(&path, Access::Write)? else { return Ok(None) };
+        let Some(file) = files.disk.open(path, Access::Write)? else { return Ok(None) };
         let is_locked = bug!("spare-unlocked") || file.try_lock(0, 1, LockKind::Exclusive)?;
-        let is_own = is_locked && files.disk.is_named(&*file, &path)?;
+        let is_own = is_locked && files.disk.is_named(&*file, path)?;
         Ok(is_own.then_some(file))
     }
 }
@@ -108,11 +107,11 @@ impl Appender {
         let head = Head::new(files.uuid, number, crate::clock::now_ns());
         if reserved < HEAD_BYTES {
             return Err(Error::new(ErrorKind::Damaged, "the space held back is too short")
-                .path(&path)
+                .path(path)
                 .advice("remove the file: it is made anew"));
         }
         file.write_at(head.as_bytes(), 0)?;
-        if !files.disk.rename(&path, &segment_path(number))? {
+        if !files.disk.rename(path, &segment_path(number))? {
             return Ok(None);
         }
         let mut appender = Self::taken_up(files, Arc::clone(&file), number, HEAD_BYTES, reserved);

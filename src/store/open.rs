@@ -42,7 +42,10 @@ fn open_engine(options: &Options, path: &Path) -> Result<Engine> {
     check_properties(&superblock, options)?;
     let files = Files { disk: disk.clone(), uuid: superblock.uuid, hash: superblock.hash };
     let (run, unproved, users) = if options.read_only {
-        (read_only_run(&files, &superblock, options)?, Vec::new(), None)
+        let run = read_only_run(&files, &superblock, options)?;
+        // One in memory was built just now.
+        let unproved = (!run.is_shared()).then(Vec::new);
+        (run, unproved, None)
     } else {
         complete_layout(&*disk)?;
         let users = join_users(&*disk)?;
@@ -50,7 +53,7 @@ fn open_engine(options: &Options, path: &Path) -> Result<Engine> {
         (run, unproved, Some(users))
     };
     let total = disk.space()?.total;
-    let engine = Engine::new(
+    let mut engine = Engine::new(
         path.to_path_buf(),
         superblock,
         options.settings.clone(),
@@ -59,7 +62,10 @@ fn open_engine(options: &Options, path: &Path) -> Result<Engine> {
         users,
         total,
     );
-    prove(&engine, &unproved);
+    if let Some(unproved) = unproved {
+        engine.recovered = Some(engine.run.control.lost());
+        prove(&engine, &unproved);
+    }
     Ok(engine)
 }
 
@@ -215,23 +221,24 @@ fn join_users(disk: &dyn Disk) -> Result<Arc<dyn File>> {
     }
 }
 
+/// The run of this boot; where it had to be built here, also what is to be proved through it.
 fn shared_run(
     files: &Files,
     superblock: &Superblock,
     options: &Options,
     users: &dyn File,
-) -> Result<(Run, Vec<Unproved>)> {
+) -> Result<(Run, Option<Vec<Unproved>>)> {
     let disk = &files.disk;
     let identity = disk.identity()?;
     let tag = tag(&identity);
     let attach = || attach(files, &tag, Access::Write);
     match attach() {
-        Ok(Some(run)) if run.control.is_of_mount(&identity) => return Ok((run, Vec::new())),
+        Ok(Some(run)) if run.control.is_of_mount(&identity) => return Ok((run, None)),
         Ok(None) => {}
         // Built under another mount, or damaged: only whoever is alone may put it aside.
         Ok(Some(run)) => {
             if !put_aside(&**disk, users, &tag)? {
-                return Ok((run, Vec::new()));
+                return Ok((run, None));
             }
         }
         Err(error) => {
@@ -245,7 +252,7 @@ fn shared_run(
     let start = Instant::now();
     loop {
         if let Some(run) = attach()? {
-            return Ok((run, Vec::new()));
+            return Ok((run, None));
         }
         if lock.try_lock(RECOVERY_BYTE, 1, LockKind::Exclusive)? {
             RunBuilder::remove_others(&**disk, Some(&tag));
@@ -257,12 +264,12 @@ fn shared_run(
         std::thread::sleep(Duration::from_millis(2));
     }
     if let Some(run) = attach()? {
-        return Ok((run, Vec::new()));
+        return Ok((run, None));
     }
     let unproved = rebuild_shared(&source(files, superblock, &identity, options))?;
     let run = attach()?;
     let run = run.ok_or_else(|| Error::new(ErrorKind::Io, "a run that was just built is gone"))?;
-    Ok((run, unproved.unwrap_or_default()))
+    Ok((run, unproved))
 }
 
 /// The run of this boot, if there is one. What costs the same whatever is in the store has been checked:

@@ -11,7 +11,7 @@ use crate::id::{BlobId, HashAlgorithm};
 use crate::naming::Naming;
 use crate::npy::ArrayHeader;
 use crate::refs::Refs;
-use crate::stat::{BlobStat, Stats};
+use crate::stat::{BlobStat, Recovery, Stats};
 use crate::stream::Body;
 use crate::sync::epoch::{Guard, pin};
 use crate::sync::racy::Racy;
@@ -346,6 +346,27 @@ impl Store {
     /// ```
     pub fn compact(&self, options: &CompactOptions) -> Result<CompactReport> {
         self.engine.compact(options)
+    }
+
+    /// What was left out of the index where this opening has built it: the first of a boot does, and the
+    /// first of a copy. `None` where the index was there.
+    ///
+    /// What a power loss has torn is left out, and so is what was damaged before it was durable: from then
+    /// on it is garbage, and goes with the next compaction. `fsck` tells of both, and a repair before that
+    /// keeps the files in `quarantine`.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("s");
+    /// # drop(drystone::Store::create(&path)?);
+    /// let store = drystone::Store::open(&path)?;
+    /// if store.recovery().is_some_and(|recovery| !recovery.is_whole()) {
+    ///     eprintln!("something that was put is gone: run `blobtool fsck --deep`");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recovery(&self) -> Option<Recovery> {
+        self.engine.recovery()
     }
 
     /// What the store holds, by a walk over the index.

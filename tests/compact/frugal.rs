@@ -127,3 +127,27 @@ fn what_goes_is_not_written_to_the_medium_first() {
     let synced = disk.calls(Some(Call::Sync));
     assert!(synced <= 10, "{synced} files synced for {} that went", report.removed_segments);
 }
+
+#[test]
+fn a_store_that_is_closed_has_nothing_reserved() {
+    // On a disk, where space is reserved ahead of what is appended.
+    let scratch = Scratch::new();
+    let usage = || disk_usage(&scratch.path().join("segments"));
+    let store = scratch.open(Store::options().create(true).segment_bytes(64 * MIB as u64));
+    let ids: Vec<_> = (0..16).map(|seed| store.put(&bytes(MIB, seed)).unwrap()).collect();
+    store.sync().unwrap();
+    drop(store);
+    let used = usage();
+    assert!(used <= 16 * MIB as u64 + 128 * KIB as u64, "{used} bytes of 16 MiB");
+
+    let store = scratch.open(Store::options());
+    store.unpin(&ids[7]).unwrap();
+    let report = store.compact(&CompactOptions::new().min_garbage(0.0)).unwrap();
+    drop(store);
+    let told = report.bytes_after + report.held_back_bytes;
+    assert!(usage() <= told + 64 * KIB as u64, "{} bytes used, {told} told", usage());
+    let store = scratch.open(Store::options());
+    for (seed, id) in ids.iter().enumerate().filter(|&(at, _)| at != 7) {
+        assert!(*store.get(id).unwrap().unwrap() == bytes(MIB, seed as u64)[..]);
+    }
+}

@@ -20,9 +20,19 @@ fn told(damage: impl Fn(&Path, u64)) -> [Stats; 2] {
     let at = store.stat(&id).expect("an answer").expect("it is there");
     drop(store);
     damage(&segment_file(&path, at.segment), at.offset);
-    let stats = |store: Store| store.stats().expect("an answer");
-    let before = stats(options().open(&path).expect("the same run"));
-    [before, stats(options().boot_id("next").open(&path).expect("a recovery"))]
+    let stats = |store: &Store| store.stats().expect("an answer");
+    let store = options().open(&path).expect("the same run");
+    assert_eq!(store.recovery(), None, "the index was there");
+    let before = stats(&store);
+    drop(store);
+    let store = options().boot_id("next").open(&path).expect("a recovery");
+    let (after, recovery) = (stats(&store), store.recovery().expect("the index was built"));
+    let lost_then = [recovery.lost_records, recovery.lost_refs, recovery.damaged_segments];
+    assert_eq!(lost_then, lost(&after));
+    assert_eq!(recovery.is_whole(), lost(&after) == [0; 3]);
+    let read_only = options().boot_id("third").read_only(true).open(&path).expect("in memory");
+    assert!(read_only.recovery().is_some(), "its index is its own");
+    [before, after]
 }
 
 fn lost(stats: &Stats) -> [u64; 3] {

@@ -12,6 +12,8 @@ mod found;
 mod furnished;
 mod killed;
 mod mended;
+mod misplaced;
+mod mounts;
 mod no_space;
 mod repaired;
 #[path = "../faults/rig.rs"]

@@ -117,7 +117,9 @@ fn what_nothing_proves_durable_is_lost_and_not_clean() {
 
     let report = check(&path, &repair().boot_id("next"));
     let done = report.repair.as_ref().expect("a repair");
-    assert_eq!((done.remaining, done.lost_records, done.lost_refs), (0, 1, 1), "{done:?}");
+    // The blob of the name, and the one that nobody names; the third had been put again.
+    assert_eq!((done.remaining, done.lost_records, done.lost_refs), (0, 2, 1), "{done:?}");
+    assert_eq!(done.quarantined.len(), 1, "what is lost is kept: {done:?}");
     check_clean(&path, &next(), "repaired");
     let store = options().boot_id("next").open(&path).expect("a store");
     assert!(store.get(&named).expect("a get").is_none());
@@ -176,4 +178,38 @@ fn a_finished_segment_that_is_cut_is_damaged() {
     set_mode(&path.join("STORE"));
     let report = check(&path, &next());
     assert_eq!((report.damage, report.is_clean()), (0, false), "{}", told(&report));
+}
+
+#[test]
+fn a_segment_of_zeros_is_a_loss_until_somebody_has_opened_the_store() {
+    let dir = in_memory();
+    let path = dir.path().join("store");
+    let store = options().create(true).open(&path).expect("a store");
+    let id = store.put(&bytes(5000, 1)).expect("a put");
+    let (segment, _) = place(&store, &id);
+    drop(store);
+    let file = segment_file(&path, segment);
+    let whole = std::fs::read(&file).expect("a segment");
+    super::rig::patch(&file, 0, &vec![0; whole.len()]);
+    // The index says better.
+    let report = check(&path, &deep());
+    assert!(report.damage > 0 && report.losses == 0, "{}", told(&report));
+    let next = || deep().boot_id("next");
+    let report = check(&path, &next());
+    assert_eq!(severities(&report), (0, 1), "{}", told(&report));
+    let loss = report.findings.iter().find(|f| f.severity == Severity::Loss).expect("a loss");
+    assert_eq!((loss.kind, loss.found.as_deref()), (FindingKind::Head, Some("zeros")));
+
+    // Whoever opens the store passes it over, and that stays told.
+    drop(options().boot_id("next").open(&path).expect("a store"));
+    let report = check_clean(&path, &next(), "opened");
+    let advised = report.findings.iter().filter(|f| f.advice.contains("the medium is damaged"));
+    assert_eq!(advised.count(), 2, "the segment, and the counter: {}", told(&report));
+
+    // A repair that comes first keeps it.
+    let report = check(&path, &repair().boot_id("third"));
+    let done = report.repair.as_ref().expect("a repair");
+    assert_eq!((done.remaining, done.headless_segments), (0, 1), "{done:?}");
+    assert_eq!(done.quarantined.len(), 1, "{done:?}");
+    check_clean(&path, &deep().boot_id("third"), "repaired");
 }

@@ -1,9 +1,9 @@
 //! The command line, as clap reads it and as the manual shows it.
 
 use crate::exit::{Failure, Outcome, TABLE, USAGE};
-use crate::quantity::{ByteRange, Size, share};
+use crate::quantity::{ByteRange, Size, grouped, share};
 use clap::{Args, Parser, Subcommand};
-use drystone::{BlobId, ErrorKind, HashAlgorithm, Store};
+use drystone::{BlobId, ErrorKind, HashAlgorithm, Recovery, Store};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
@@ -236,22 +236,40 @@ impl Cli {
 
     /// The store, to change it.
     pub fn open(&self) -> Outcome<Store> {
-        Ok(Store::open(self.store_path()?)?)
+        Ok(told(Store::open(self.store_path()?)?))
     }
 
     /// The store, to read it: as its users do, so that all share one index; where that is refused,
     /// read-only.
     pub fn open_to_read(&self) -> Outcome<Store> {
         let path = self.store_path()?;
-        Store::open(path).or_else(|error| match error.kind() {
+        let opened = Store::open(path).or_else(|error| match error.kind() {
             // On a full disk the index is built in memory, if it has to be.
             ErrorKind::FileSystemRefused
             | ErrorKind::ReadOnly
             | ErrorKind::Permission
-            | ErrorKind::NoSpace => Ok(Store::options().read_only(true).open(path)?),
-            _ => Err(error.into()),
-        })
+            | ErrorKind::NoSpace => Store::options().read_only(true).open(path),
+            _ => Err(error),
+        });
+        Ok(told(opened?))
     }
+}
+
+/// A store that was opened; what was left out of its index then, is told.
+fn told(store: Store) -> Store {
+    let recovery = store.recovery().filter(|recovery| !recovery.is_whole());
+    if let Some(Recovery { lost_records, lost_refs, damaged_segments, .. }) = recovery {
+        eprintln!(
+            "blobtool: the index was built from less than there had been: {} records, {} names and {} \
+             segments were left out. After a power loss this is to be expected of what was not synced; \
+             if there was none, look with `blobtool fsck --deep`, and compact only then: what was left \
+             out is garbage now",
+            grouped(lost_records),
+            grouped(lost_refs),
+            grouped(damaged_segments)
+        );
+    }
+    store
 }
 
 /// The bytes of a name; a name has some.

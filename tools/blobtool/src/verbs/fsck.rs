@@ -64,6 +64,7 @@ struct Repair<'a> {
     saved_bytes: u64,
     lost_records: u64,
     lost_refs: u64,
+    headless_segments: u64,
     quarantined: &'a [String],
     remaining: u64,
 }
@@ -178,6 +179,7 @@ fn repair(repair: &FsckRepair) -> Repair<'_> {
         saved_bytes: repair.saved_bytes,
         lost_records: repair.lost_records,
         lost_refs: repair.lost_refs,
+        headless_segments: repair.headless_segments,
         quarantined: &repair.quarantined,
         remaining: repair.remaining,
     }
@@ -213,7 +215,7 @@ fn text(report: &FsckReport, args: &Fsck) -> String {
     );
     let _ = match report.has_run {
         true => write!(text, ", {} live keys", grouped(report.keys)),
-        false => write!(text, "; there is no index of this boot to check"),
+        false => write!(text, "; no index of this boot was checked"),
     };
     if report.is_deep {
         let _ = write!(text, ", {} held against digests", human_bytes(report.hashed_bytes));
@@ -242,6 +244,11 @@ fn mended(text: &mut String, repair: Option<&FsckRepair>, args: &Fsck) {
         "\nsaved {} records ({}); lost {} records, {} names",
         saved.0, saved.1, lost.0, lost.1
     );
+    let _ = match repair.headless_segments {
+        0 => Ok(()),
+        1 => write!(text, ", and what else a segment without a head held"),
+        count => write!(text, ", and what else {} segments without heads held", grouped(count)),
+    };
     for path in &repair.quarantined {
         let _ = write!(text, "\nmoved to {path}");
     }
