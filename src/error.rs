@@ -206,6 +206,12 @@ impl Error {
         self.0.source.as_ref().and_then(io::Error::raw_os_error)
     }
 
+    /// Whether it is the limit on file sizes that there is no space for, and not the file system.
+    pub(crate) fn is_of_file_size(&self) -> bool {
+        let os = self.0.source.as_ref().and_then(std::io::Error::raw_os_error);
+        os == Some(nix::errno::Errno::EFBIG as i32)
+    }
+
     /// Whether the store's files hold something that cannot be.
     pub fn is_damage(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Damaged | ErrorKind::IdCollision)

@@ -166,7 +166,8 @@ impl<'a> Work<'a> {
 
     fn rewrite(&mut self, nominee: &Nominee, mut victim: Victim, guard: &Guard) -> Result<()> {
         while let Err(error) = self.rewriter.rewrite(&victim, guard) {
-            if error.kind() != ErrorKind::NoSpace {
+            // No space that is given back raises a limit on file sizes.
+            if error.kind() != ErrorKind::NoSpace || error.is_of_file_size() {
                 return Err(error);
             }
             if !self.make_room()? {

@@ -1,7 +1,7 @@
 //! The command line, as clap reads it and as the manual shows it.
 
 use crate::exit::{Failure, Outcome, TABLE, USAGE};
-use crate::quantity::{ByteRange, Size, grouped, share};
+use crate::quantity::{ByteRange, Size, grouped, rate, share};
 use clap::{Args, Parser, Subcommand};
 use drystone::{BlobId, ErrorKind, HashAlgorithm, Recovery, Store};
 use std::ffi::{OsStr, OsString};
@@ -182,9 +182,10 @@ pub struct Compact {
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub min_garbage: Option<f64>,
     /// Copy at most so many bytes a second: 50M
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = rate)]
     pub rate: Option<Size>,
-    /// Only tell what would be done
+    /// Only tell what would be done; marks blobs in the index as a compaction does, and so wants a store that
+    /// can be written to, and no other compaction beside it
     #[arg(long)]
     pub dry_run: bool,
 }

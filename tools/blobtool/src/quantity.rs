@@ -84,6 +84,17 @@ pub fn share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| format!("expected a share such as 0.3 or 30%, found {text:?}"))
 }
 
+/// Bytes a second, written as a size; 0 would be for ever.
+///
+/// # Errors
+/// What to say, if it is none.
+pub fn rate(text: &str) -> Result<Size, String> {
+    match text.parse::<Size>()? {
+        Size(0) => Err("expected at least one byte a second; leave it out for no limit".into()),
+        size => Ok(size),
+    }
+}
+
 /// `bytes` as a person reads it: `1.50 GiB`.
 pub fn human_bytes(bytes: u64) -> String {
     const NAMES: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];

@@ -33,6 +33,13 @@ struct Report {
     seconds: f64,
 }
 
+/// Of one that was not begun: nothing was counted.
+#[derive(Serialize)]
+struct Busy {
+    dry_run: bool,
+    busy: bool,
+}
+
 /// Runs the verb.
 pub fn run(cli: &Cli, args: &Compact) -> Outcome {
     let store = cli.open()?;
@@ -50,7 +57,8 @@ pub fn run(cli: &Cli, args: &Compact) -> Outcome {
         let said = "another process is compacting this store; nothing was done here \
                     (if it is stopped, it keeps others from it until it goes on or is killed)";
         if cli.json {
-            Output::new(true).line_now(String::new, &document(&report))?;
+            let document = Busy { dry_run: report.dry_run, busy: true };
+            Output::new(true).line_now(String::new, &document)?;
         }
         return Err(Failure::new(BUSY, said));
     }

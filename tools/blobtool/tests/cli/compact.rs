@@ -1,6 +1,7 @@
 //! `compact` gives up what nothing names and says what came of it.
 
 use crate::tool::Tool;
+use drystone::disk::{Access, Disk, LockKind, OpenOptions, RealDisk};
 
 fn half_garbage() -> (Tool, String) {
     let tool = Tool::new();
@@ -40,6 +41,47 @@ fn the_document_has_its_fields() {
     assert_eq!(document["version"], 1);
     assert_eq!((&document["collected_blobs"], &document["busy"]), (&1.into(), &false.into()));
     assert!(document["bytes_after"].as_u64() < document["bytes_before"].as_u64());
+}
+
+#[test]
+fn a_rate_of_nothing_is_refused() {
+    let (tool, _) = half_garbage();
+    for rate in ["0", "0M", "fast"] {
+        let ran = tool.run(["compact", "--rate", rate]);
+        assert!(ran.code == Some(2) && ran.err.contains("expected"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn one_beside_another_says_so_and_counts_nothing() {
+    let (tool, _) = half_garbage();
+    let disk = RealDisk::open(&tool.store(), &OpenOptions { writable: true, ..Default::default() });
+    let locks = disk.unwrap().open("locks", Access::Write).unwrap().expect("the file of the locks");
+    // The byte of whoever collects (spec/CONCURRENCY.md).
+    assert!(locks.try_lock(1, 1, LockKind::Exclusive).unwrap());
+    let ran = tool.run(["compact", "--json"]);
+    assert_eq!(ran.code, Some(11), "{}", ran.err);
+    let document: serde_json::Value = serde_json::from_slice(&ran.out).unwrap();
+    let mut keys: Vec<_> = document.as_object().unwrap().keys().collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["busy", "dry_run", "version"]);
+    assert_eq!(document["busy"], true);
+    locks.unlock(1, 1).unwrap();
+    tool.ok(["compact"]);
+}
+
+#[test]
+fn a_limit_on_file_sizes_is_told_as_that() {
+    let tool = Tool::new();
+    tool.file("kept", "kept ".repeat(600_000));
+    tool.file("gone", "gone ".repeat(600_000));
+    let (_, gone) = (tool.ok(["put", "kept"]), tool.ok(["put", "gone"]));
+    tool.ok(["rm", "--yes", &gone]);
+    let ran = tool.shell("ulimit -f 1000; \"$T\" compact --min-garbage 0");
+    let said = ran.failed(14);
+    assert!(said.contains("ulimit -f"), "{said}");
+    tool.ok(["compact", "--min-garbage", "0"]);
+    assert!(tool.ok(["fsck", "--deep"]).contains(": clean"));
 }
 
 #[test]
