@@ -8,7 +8,7 @@ use crate::outcome::{Counts, Outcome, without_successes};
 use crate::place::Place;
 use crate::programs;
 use crate::python;
-use crate::run::{Ran, capture};
+use crate::run::{Ran, capture, processor_seconds};
 use crate::sanitizers;
 use crate::system;
 
@@ -135,6 +135,8 @@ struct Row {
     name: &'static str,
     outcome: Outcome,
     time: Duration,
+    /// Seconds of processor time.
+    busy: f64,
 }
 
 /// Runs suites, prints what comes out, and ends with the closing line.
@@ -153,10 +155,11 @@ pub fn run_one(name: &'static str, suite: impl FnOnce() -> io::Result<Outcome>) 
 }
 
 fn run_row(name: &'static str, suite: impl FnOnce() -> io::Result<Outcome>) -> Row {
-    let begin = Instant::now();
+    let (begin, busy) = (Instant::now(), processor_seconds());
     let outcome =
         suite().unwrap_or_else(|error| Outcome::failed(format!("cannot be run: {error}")));
-    let row = Row { name, outcome, time: begin.elapsed() };
+    let busy = processor_seconds() - busy;
+    let row = Row { name, outcome, time: begin.elapsed(), busy };
     print_row(&row);
     if row.outcome.counts.failed > 0 {
         println!("---- output of {} ----", row.name);
@@ -169,11 +172,15 @@ fn run_row(name: &'static str, suite: impl FnOnce() -> io::Result<Outcome>) -> R
 /// The table and the closing line.
 fn close(rows: &[Row]) -> ExitCode {
     let mut sum = Counts::default();
-    println!("\n{:<10} {:>7} {:>7} {:>8} {:>9}", "suite", "passed", "failed", "skipped", "time");
-    for Row { name, outcome: Outcome { counts, .. }, time } in rows {
+    println!(
+        "\n{:<10} {:>7} {:>7} {:>8} {:>9} {:>7}",
+        "suite", "passed", "failed", "skipped", "time", "cores"
+    );
+    for Row { name, outcome: Outcome { counts, .. }, time, busy } in rows {
         let Counts { passed, failed, skipped } = *counts;
         let seconds = time.as_secs_f64();
-        println!("{name:<10} {passed:>7} {failed:>7} {skipped:>8} {seconds:>7.1} s");
+        let cores = busy / seconds.max(0.001);
+        println!("{name:<10} {passed:>7} {failed:>7} {skipped:>8} {seconds:>7.1} s {cores:>7.1}");
         sum += *counts;
     }
     println!("\n{}", closing_line(sum));

@@ -67,6 +67,22 @@ pub fn capture_for(
     Ok(Ran { status, output })
 }
 
+/// Ticks of the kernel's accounts in a second (USER_HZ).
+const TICKS: f64 = 100.0;
+
+/// Seconds of processor time of this process and of all programs that it has run to their ends; 0 where
+/// the kernel does not tell.
+pub fn processor_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    ticks(&stat) as f64 / TICKS
+}
+
+/// The four fields of proc_pid_stat(5) from `utime` on, which stand behind a name that may hold anything.
+fn ticks(stat: &str) -> u64 {
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    fields.split_whitespace().skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum()
+}
+
 /// So many programs run side by side: most keep one core busy.
 const AT_A_TIME: usize = 2;
 
@@ -130,6 +146,16 @@ mod tests {
             some_at_a_time(&[1, 2], |_| io::Result::<()>::Err(io::ErrorKind::Other.into()))
                 .is_err()
         );
+    }
+
+    #[test]
+    fn programs_that_have_ended_count_as_processor_time() {
+        assert_eq!(ticks("7 (a) b) S 1 2 3 4 5 6 7 8 9 10 100 20 3 4 50 60"), 127);
+        assert_eq!(ticks(""), 0);
+        let before = processor_seconds();
+        let busy = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
+        assert!(shell("busy", busy, Duration::from_secs(60)).success());
+        assert!(processor_seconds() > before);
     }
 
     #[test]
