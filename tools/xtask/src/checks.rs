@@ -10,6 +10,7 @@ use crate::programs;
 use crate::python;
 use crate::run::{Ran, capture, processor_seconds};
 use crate::sanitizers;
+use crate::schedules;
 use crate::system;
 
 use std::fs;
@@ -56,7 +57,7 @@ pub const SUITES: &[Suite] = &[
         name: "loom",
         what: "the shared-memory protocols, model-checked",
         quick: false,
-        run: loom,
+        run: schedules::run,
     },
     Suite {
         name: "model",
@@ -256,29 +257,6 @@ fn docs(place: &Place) -> io::Result<Outcome> {
     check(place, "docs", &mut cargo)
 }
 
-/// The tests that are models; the others use atomics outside of one. Twice: with buckets of one slot,
-/// where every key meets every other, and of two, which only the tests of the index tell apart.
-fn loom(place: &Place) -> io::Result<Outcome> {
-    let mut sum = Outcome::default();
-    for (target, flags, tests) in [
-        ("loom", "--cfg loom", &["loom", "schedules"] as &[&str]),
-        ("loom-2", "--cfg loom --cfg loom_slots=\"2\"", &["index::tests::schedules"]),
-    ] {
-        let mut cargo = place.cargo_with_flags(target, flags);
-        cargo.args(["test", "--release", "--package", "drystone", "--no-fail-fast", "--lib"]);
-        if has_test(place, "loom") {
-            cargo.args(["--test", "loom"]);
-        }
-        let outcome = count(place, target, cargo.arg("--").args(tests).arg("--show-output"))?;
-        let explored = outcome.output.lines().filter(|line| line.contains(" schedules of "));
-        sum.extent.extend(explored.map(|line| format!("{target}: {line}")));
-        sum.counts += outcome.counts;
-        sum.notes.extend(outcome.notes);
-        sum.output.push_str(&outcome.output);
-    }
-    Ok(sum)
-}
-
 /// Every scenario of `spec/model` with all rules, and for each rule one without it.
 fn model(place: &Place) -> io::Result<Outcome> {
     let mut cargo = place.cargo();
@@ -289,11 +267,6 @@ fn model(place: &Place) -> io::Result<Outcome> {
     let is_extent = |line: &&str| line.contains(" states") && !is_usual(line);
     outcome.extent.extend(outcome.output.lines().filter(is_extent).map(str::to_string));
     Ok(outcome)
-}
-
-fn has_test(place: &Place, name: &str) -> bool {
-    let tests = place.root().join("tests");
-    tests.join(name).join("main.rs").exists() || tests.join(name).with_extension("rs").exists()
 }
 
 /// What the script of the vectors exits with if its packages cannot be had.

@@ -14,6 +14,7 @@ mod python;
 mod run;
 mod sanitized;
 mod sanitizers;
+mod schedules;
 mod system;
 
 use place::Place;
