@@ -230,13 +230,8 @@ fn fmt(place: &Place) -> io::Result<Outcome> {
     let mut all = check(place, "fmt", place.cargo().args(["fmt", "--all", "--check"]))?;
     for name in OWN_WORKSPACES {
         let manifest = format!("tests/{name}/Cargo.toml");
-        let one = check(
-            place,
-            "fmt",
-            place.cargo().args(["fmt", "--check", "--manifest-path", &manifest]),
-        )?;
-        all.counts += one.counts;
-        all.output.push_str(&one.output);
+        let mut cargo = place.cargo();
+        all += check(place, "fmt", cargo.args(["fmt", "--check", "--manifest-path", &manifest]))?;
     }
     Ok(all)
 }

@@ -53,14 +53,31 @@ pub fn run_targets(place: &Place, names: &[String], seconds: Option<u64>) -> io:
         Built::Failed(output) => return Ok(Outcome::check(false, output)),
     };
     let mut outcome = Outcome::default();
-    let ran = some_at_a_time(&targets, |target| fuzz(place, &programs, target, seconds))?;
-    for (target, ran) in targets.iter().zip(ran) {
-        tell(&mut outcome, target, &programs.join(target), &ran);
-    }
+    let mut bugs = Vec::new();
     if names.is_empty() {
-        look_for_bugs(place, &programs, &mut outcome)?;
+        match canaries::of(place, Build::Fuzz)? {
+            Ok(lines) => bugs = lines,
+            Err(why) => outcome.notes.push(why),
+        }
+    }
+    // The bugs last: they are found soon, while the last target has yet to end.
+    let jobs: Vec<Job<'_>> =
+        targets.iter().map(|name| Job::Target(name)).chain(bugs.iter().map(Job::Bug)).collect();
+    let done = some_at_a_time(&jobs, |job| match job {
+        Job::Target(target) => fuzz(place, &programs, target, seconds),
+        Job::Bug(canary) => look_for(place, &programs, canary),
+    })?;
+    done.into_iter().for_each(|done| outcome += done);
+    if !bugs.is_empty() {
+        outcome.extent.push(format!("{} planted bugs were looked for", bugs.len()));
     }
     Ok(outcome)
+}
+
+/// What a program is run for.
+enum Job<'a> {
+    Target(&'a str),
+    Bug(&'a Canary),
 }
 
 /// The programs of the crate, by their sources.
@@ -98,10 +115,11 @@ fn command(
     Ok(command)
 }
 
-fn fuzz(place: &Place, programs: &Path, target: &str, seconds: u64) -> io::Result<Ran> {
+fn fuzz(place: &Place, programs: &Path, target: &str, seconds: u64) -> io::Result<Outcome> {
     let found = place.target("fuzz").join("corpus").join(target);
     let mut command = command(place, &programs.join(target), target, &found, seconds)?;
-    capture_for(place, &format!("fuzz-{target}"), &mut command, patience(seconds))
+    let ran = capture_for(place, &format!("fuzz-{target}"), &mut command, patience(seconds))?;
+    Ok(told(target, &programs.join(target), &ran))
 }
 
 /// A program notices by itself that its time is up, between two inputs.
@@ -109,16 +127,16 @@ fn patience(seconds: u64) -> Duration {
     Duration::from_secs(seconds + 2 * INPUT_SECONDS + 60)
 }
 
-fn tell(outcome: &mut Outcome, target: &str, program: &Path, ran: &Ran) {
+fn told(target: &str, program: &Path, ran: &Ran) -> Outcome {
     let executions = stat(&ran.output, "number_of_executed_units").unwrap_or(0);
     let has_held = ran.success() && executions > 0;
-    outcome.counts += Outcome::check(has_held, String::new()).counts;
+    let mut outcome = Outcome::check(has_held, String::new());
     if has_held {
         let covered =
             ran.output.lines().rev().find_map(|line| line.split_once("cov: ")?.1.split_once(' '));
         let covered = covered.map_or("?", |(edges, _)| edges);
         outcome.extent.push(format!("{target}: {executions} executions, {covered} edges"));
-        return;
+        return outcome;
     }
     let input = ran.output.lines().find_map(|line| line.split_once("Test unit written to "));
     let replay = match input {
@@ -126,7 +144,8 @@ fn tell(outcome: &mut Outcome, target: &str, program: &Path, ran: &Ran) {
         None => "it left no input: see its output".into(),
     };
     outcome.notes.push(format!("{target} failed; {replay}"));
-    outcome.output.push_str(&format!("== {target}\n{}\n", ending(&ran.output)));
+    outcome.output = format!("== {target}\n{}\n", ending(&ran.output));
+    outcome
 }
 
 /// The last lines: what comes before are inputs that were new.
@@ -141,29 +160,8 @@ fn stat(output: &str, name: &str) -> Option<u64> {
     line.strip_prefix(':')?.trim().parse().ok()
 }
 
-/// The planted bugs that a target must find.
-fn look_for_bugs(place: &Place, programs: &Path, outcome: &mut Outcome) -> io::Result<()> {
-    let lines = match canaries::of(place, Build::Fuzz)? {
-        Ok(lines) => lines,
-        Err(why) => {
-            outcome.notes.push(why);
-            return Ok(());
-        }
-    };
-    let found = some_at_a_time(&lines, |canary| look_for(place, programs, canary))?;
-    let caught = found.iter().filter(|found| **found).count();
-    for (canary, found) in lines.iter().zip(&found) {
-        outcome.counts += Outcome::check(*found, String::new()).counts;
-        if !found {
-            outcome.notes.push(format!("{}: {} does not find it", canary.bug, canary.test));
-        }
-    }
-    outcome.extent.push(format!("{caught} caught of {} planted bugs", lines.len()));
-    Ok(())
-}
-
 /// Whether the target comes to its end with that bug, from its kept corpus alone.
-fn look_for(place: &Place, programs: &Path, canary: &Canary) -> io::Result<bool> {
+fn look_for(place: &Place, programs: &Path, canary: &Canary) -> io::Result<Outcome> {
     let target = canary.test.as_str();
     let found: PathBuf = place.target("fuzz").join("canaries").join(&canary.bug);
     drop(fs::remove_dir_all(&found));
@@ -171,7 +169,13 @@ fn look_for(place: &Place, programs: &Path, canary: &Canary) -> io::Result<bool>
     command.arg(format!("-artifact_prefix={}/", found.display())).env("DRYSTONE_BUG", &canary.bug);
     let log = format!("fuzz-canary-{}", canary.bug);
     let ran = capture_for(place, &log, &mut command, patience(CANARY_SECONDS))?;
-    Ok(!ran.success() && ran.status.is_some() && ran.output.contains("Test unit written to "))
+    let is_found =
+        !ran.success() && ran.status.is_some() && ran.output.contains("Test unit written to ");
+    let mut outcome = Outcome::check(is_found, String::new());
+    if !is_found {
+        outcome.notes.push(format!("{}: {target} does not find it", canary.bug));
+    }
+    Ok(outcome)
 }
 
 #[cfg(test)]
@@ -181,10 +185,8 @@ mod tests {
     use std::process::ExitStatus;
 
     fn told(code: i32, output: &str) -> Outcome {
-        let mut outcome = Outcome::default();
         let status = Some(ExitStatus::from_raw(code << 8));
-        tell(&mut outcome, "footer", Path::new("/f"), &Ran { status, output: output.into() });
-        outcome
+        super::told("footer", Path::new("/f"), &Ran { status, output: output.into() })
     }
 
     #[test]

@@ -53,10 +53,7 @@ fn miri_by(place: &Place, toolchain: &[&str]) -> io::Result<Outcome> {
         cargo.env("CARGO_TARGET_DIR", place.target("miri"));
         cargo.args(toolchain).args(["test", "--package", "drystone", "--lib", "--"]).args(PURE);
         let ran = capture(place, "miri", &mut cargo)?;
-        let outcome = Outcome::counted(ran.success(), ran.output);
-        sum.counts += outcome.counts;
-        sum.notes.extend(outcome.notes);
-        sum.output.push_str(&outcome.output);
+        sum += Outcome::counted(ran.success(), ran.output);
     }
     Ok(sum)
 }

@@ -34,6 +34,15 @@ pub struct Outcome {
     pub output: String,
 }
 
+impl AddAssign for Outcome {
+    fn add_assign(&mut self, other: Self) {
+        self.counts += other.counts;
+        self.notes.extend(other.notes);
+        self.extent.extend(other.extent);
+        self.output.push_str(&other.output);
+    }
+}
+
 impl Outcome {
     /// One check that held, or did not.
     pub fn check(held: bool, output: String) -> Self {

@@ -24,11 +24,7 @@ pub fn tests(place: &Place) -> io::Result<Outcome> {
     let mut outcome = figures(place, "tests", cargo.args(["--lib", "--bins", "--tests"]))?;
     let mut cargo = place.cargo();
     of_core(place, &mut cargo)?;
-    let own = figures(place, "tests", &mut cargo)?;
-    outcome.counts += own.counts;
-    outcome.extent.extend(own.extent);
-    outcome.notes.extend(own.notes);
-    outcome.output.push_str(&own.output);
+    outcome += figures(place, "tests", &mut cargo)?;
     Ok(outcome)
 }
 

@@ -5,7 +5,7 @@
 
 use crate::outcome::{Counts, Outcome};
 use crate::place::Place;
-use crate::run::{Ran, capture, capture_for};
+use crate::run::{Ran, capture, capture_for, some_at_a_time};
 use crate::system;
 use std::fs;
 use std::io;
@@ -123,13 +123,9 @@ pub fn run(place: &Place) -> io::Result<Outcome> {
     }
     let (mut all, wheel) = build(&builder)?;
     let Some(wheel) = wheel else { return Ok(all) };
-    for (name, numpy) in NUMPYS {
-        let one = beside(place, name, numpy, &wheel)?;
-        all.counts += one.counts;
-        all.notes.extend(one.notes);
-        all.extent.extend(one.extent);
-        all.output.push_str(&one.output);
-    }
+    // The tests keep about one core busy.
+    let each = some_at_a_time(&NUMPYS, |(name, numpy)| beside(place, name, numpy, &wheel))?;
+    each.into_iter().for_each(|one| all += one);
     Ok(all)
 }
 
@@ -178,15 +174,9 @@ fn beside(place: &Place, name: &'static str, numpy: &[&str], wheel: &Path) -> io
     types.args(["-m", "mypy", "--strict", "--warn-unused-ignores", "--config-file"]);
     types.arg(settings).arg(package.join("tests/typed.py"));
     for (what, command) in [("origin", &mut origin), ("stubs", &mut stubs), ("types", &mut types)] {
-        let one = check(&venv, what, command)?;
-        all.counts += one.counts;
-        all.output.push_str(&one.output);
+        all += check(&venv, what, command)?;
     }
-    let tests = tests(&venv)?;
-    all.counts += tests.counts;
-    all.notes.extend(tests.notes);
-    all.extent.extend(tests.extent);
-    all.output.push_str(&tests.output);
+    all += tests(&venv)?;
     Ok(all)
 }
 

@@ -22,11 +22,7 @@ pub fn run(place: &Place) -> io::Result<Outcome> {
     for (target, flags, models) in
         [("loom", "--cfg loom", MODELS), ("loom-2", "--cfg loom --cfg loom_slots=\"2\"", OF_INDEX)]
     {
-        let outcome = run_build(place, target, flags, models)?;
-        sum.counts += outcome.counts;
-        sum.extent.extend(outcome.extent);
-        sum.notes.extend(outcome.notes);
-        sum.output.push_str(&outcome.output);
+        sum += run_build(place, target, flags, models)?;
     }
     Ok(sum)
 }
@@ -54,12 +50,11 @@ fn run_build(place: &Place, target: &str, flags: &str, models: &[&str]) -> io::R
     })?;
     let mut sum = Outcome::default();
     for (test, ran) in tests.iter().zip(ran) {
-        let outcome = Outcome::counted(ran.success(), ran.output);
+        let mut outcome = Outcome::counted(ran.success(), ran.output);
         let explored = outcome.output.lines().filter(|line| line.contains(" schedules of "));
-        sum.extent.extend(explored.map(|line| format!("{target}: {line}")));
-        sum.notes.extend(outcome.notes.iter().map(|note| format!("{test}: {note}")));
-        sum.counts += outcome.counts;
-        sum.output.push_str(&outcome.output);
+        outcome.extent = explored.map(|line| format!("{target}: {line}")).collect();
+        outcome.notes.iter_mut().for_each(|note| *note = format!("{test}: {note}"));
+        sum += outcome;
     }
     Ok(sum)
 }
