@@ -67,9 +67,11 @@ pub fn run_targets(place: &Place, names: &[String], seconds: Option<u64>) -> io:
         Job::Target(target) => fuzz(place, &programs, target, seconds),
         Job::Bug(canary) => look_for(place, &programs, canary),
     })?;
+    let is_found = |done: &&Outcome| done.counts.failed == 0;
+    let caught = done[targets.len()..].iter().filter(is_found).count();
     done.into_iter().for_each(|done| outcome += done);
     if !bugs.is_empty() {
-        outcome.extent.push(format!("{} planted bugs were looked for", bugs.len()));
+        outcome.extent.push(format!("{caught} caught of {} planted bugs", bugs.len()));
     }
     Ok(outcome)
 }
