@@ -27,7 +27,7 @@ use crate::format::word::{Word, WordKind};
 use crate::id::Key;
 use crate::index::{Index, canonical};
 use crate::recover::{Source, key_of, place_burial, rebuild_shared};
-use crate::run::{RUN_DIR, Run, RunBuilder};
+use crate::run::{LOCKS_PATH, RUN_DIR, Run, RunBuilder};
 use crate::segment::{publish_foreign, segment_path};
 use crate::sync::epoch::pin;
 use std::collections::BTreeSet;
@@ -47,6 +47,10 @@ pub fn repair(path: &Path, options: &FsckOptions) -> Result<FsckReport> {
         return Ok(Checked { findings, ..Checked::default() }.report(options));
     };
     let mut done = FsckRepair::default();
+    let is_unlocked = !has_locks(&*disk)? && !bug!("repair-unasked");
+    if is_unlocked && is_appended_to(&Site::new(disk.clone(), superblock, options)?)? {
+        return Err(in_use());
+    }
     place_locks(&*disk, &findings, &mut done.quarantined)?;
     let users = take_users_lock(&*disk)?.ok_or_else(in_use)?;
     let mut report = None;
@@ -56,6 +60,27 @@ pub fn repair(path: &Path, options: &FsckOptions) -> Result<FsckReport> {
         Ok(())
     })?;
     report.filter(|_| is_alone).ok_or_else(in_use)
+}
+
+/// Whether the file is there by which users are known.
+fn has_locks(disk: &dyn Disk) -> Result<bool> {
+    match disk.open(LOCKS_PATH, Access::Read) {
+        Err(error) if error.is_damage() => Ok(false),
+        opened => Ok(opened?.is_some()),
+    }
+}
+
+/// Whether somebody has a segment open to append to it. What he would go on to put into a run that loses
+/// its name would be lost.
+fn is_appended_to(site: &Site<'_>) -> Result<bool> {
+    for number in site.numbers()? {
+        match site.files.open(number, Access::Read) {
+            Ok(Some(file)) if file.is_locked(0, 1)? => return Ok(true),
+            Err(error) if !error.is_damage() => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(false)
 }
 
 fn in_use() -> Error {

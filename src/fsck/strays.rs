@@ -5,6 +5,7 @@ use super::finding::{Finding, FindingKind};
 use super::layout::names_in;
 use super::quarantine::QUARANTINE_DIR;
 use super::site::{STORE_PATH, Site};
+use crate::disk::Access;
 use crate::error::Result;
 use crate::run::{LOCKS_PATH, PAGE, RUN_DIR, Run};
 use crate::segment::{SEGMENTS_DIR, segment_number};
@@ -26,6 +27,14 @@ pub fn strays(site: &Site<'_>, run: Option<&Run>) -> Result<Vec<Finding>> {
         if !own.contains(&name.as_str()) {
             findings.push(stray(name, "a file that is not the store's"));
         }
+    }
+    if run.is_some() && disk.open(LOCKS_PATH, Access::Read).is_ok_and(|file| file.is_none()) {
+        let message = "the file `locks` is missing, by which users know of each other";
+        let finding = Finding::notice(FindingKind::Layout, message).path(LOCKS_PATH);
+        findings.push(finding.advice(
+            "end the processes that use the store before another one opens it: that makes the file \
+             anew, and is not kept apart from those that were there before",
+        ));
     }
     for name in names_in(&**disk, SEGMENTS_DIR)? {
         if segment_number(&name).is_none() && !name.starts_with(SPARE) {

@@ -140,3 +140,30 @@ fn a_repair_beside_a_user_moves_nothing_away() {
     check(&made.path(), &repair());
     assert!(!spare.is_dir());
 }
+
+#[test]
+fn without_its_locks_a_store_that_is_written_to_is_not_repaired() {
+    let takes: [fn(&Path); 2] =
+        [|locks| fs::remove_file(locks).expect("a removal"), |locks| exchange(locks, directory)];
+    for take in takes {
+        let made = Furnished::new(HashAlgorithm::Xxh3);
+        let store = options().open(made.path()).expect("a store");
+        let id = store.put(&bytes(100, 55)).expect("a put");
+        let locks = made.path().join("locks");
+        take(&locks);
+        let report = check(&made.path(), &deep());
+        let told: Vec<_> =
+            report.findings.iter().filter(|f| f.kind == FindingKind::Layout).collect();
+        let [finding] = told[..] else { panic!("{}", super::tried::told(&report)) };
+        assert!(finding.advice.contains("end the processes"), "{}", finding.advice);
+        let refused = drystone::fsck(made.path(), &repair()).expect_err("somebody writes to it");
+        assert_eq!(refused.kind(), drystone::ErrorKind::Busy, "{refused}");
+        assert!(!locks.is_file(), "it was changed");
+        drop(store);
+        check(&made.path(), &repair());
+        assert!(locks.is_file());
+        let store = options().open(made.path()).expect("a store");
+        assert_eq!(*store.get(&id).expect("a get").expect("it was put"), bytes(100, 55)[..]);
+        made.check(&store, Hit::Bytes("", &(0..0)), "afterwards");
+    }
+}
