@@ -91,10 +91,11 @@ fn what_dead_processes_leave_is_told_as_notices() {
     let store = options().create(true).open(&path).expect("a store");
     store.put(&bytes(999, 1)).expect("a put");
     drop(store);
-    // A payload without its header, behind the last record.
+    // Space that was reserved, and in it a payload without its header, behind the last record.
     let file = segment_files(&path).remove(0);
-    let len = fs::metadata(&file).expect("a file").len();
-    super::rig::patch(&file, len / 64 * 64 - 128, &[9; 100]);
+    let len = fs::metadata(&file).expect("a file").len().next_multiple_of(64);
+    super::rig::resize(&file, len + 64 * KIB as u64);
+    super::rig::patch(&file, len + 640, &[9; 100]);
     let strays = [
         "stray",
         "segments/stray",
