@@ -228,8 +228,10 @@ fn merged(mut judged: Vec<Finding>) -> Vec<Finding> {
     judged.retain_mut(|finding| {
         let number = finding.segment.filter(|_| finding.kind == FindingKind::Segment);
         let Some(number) = number else { return true };
+        let keys = std::mem::take(&mut finding.keys);
         let (first, count) = missing.entry(number).or_insert_with(|| (finding.clone(), 0));
         first.offset = first.offset.min(finding.offset);
+        first.keys.extend(keys);
         *count += 1;
         false
     });

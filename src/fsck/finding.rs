@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::Error;
-use crate::id::BlobId;
+use crate::id::{BlobId, Key};
 use std::fmt;
 
 /// How bad a finding is.
@@ -120,6 +120,8 @@ pub struct Finding {
     /// What to do.
     pub advice: &'static str,
     pub(crate) cure: Cure,
+    /// Keys of the index whose records are concerned, where nothing tells their ids any more.
+    pub(crate) keys: Vec<Key>,
 }
 
 /// What helps against damage of a segment.
@@ -173,6 +175,7 @@ impl Finding {
             names: Vec::new(),
             advice: NOTHING,
             cure: Cure::Nothing,
+            keys: Vec::new(),
         }
     }
 
@@ -211,6 +214,10 @@ impl Finding {
 
     pub(super) fn blob(self, id: BlobId) -> Self {
         Self { blob: Some(id), ..self }
+    }
+
+    pub(super) fn of_key(self, key: Key) -> Self {
+        Self { keys: vec![key], ..self }
     }
 
     pub(super) fn advice(self, advice: &'static str) -> Self {

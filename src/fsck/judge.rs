@@ -105,7 +105,7 @@ impl<'a> Judge<'a> {
         let missing = || {
             let message = "a segment that the index names is missing";
             let finding = Finding::damage(FindingKind::Segment, message, Cure::Rebuild);
-            finding.at(segment, offset).expected("the file").found("none")
+            finding.at(segment, offset).of_key(suspect.key).expected("the file").found("none")
         };
         let header = match self.mapped(location, offset + 64) {
             Ok(None) => return Ok(Some(missing())),
@@ -117,6 +117,7 @@ impl<'a> Judge<'a> {
             let message = "the index names a record that is not there";
             let finding =
                 Finding::damage(FindingKind::Header, message, self.cure(suspect, segment));
+            let finding = finding.of_key(suspect.key);
             let expected = "the header of a record that checks";
             return Ok(Some(finding.at(segment, offset).expected(expected).found("other bytes")));
         };
@@ -142,7 +143,8 @@ impl<'a> Judge<'a> {
                 let message = "a record reaches beyond the end of its segment";
                 let cure = self.cure(suspect, segment);
                 let finding = Finding::damage(FindingKind::Header, message, cure);
-                let finding = finding.at(segment, offset).expected(described(header, self.site));
+                let finding = finding.at(segment, offset).of_key(suspect.key);
+                let finding = finding.expected(described(header, self.site));
                 Ok(Some(finding.found(error.found_text().unwrap_or("less"))))
             }
             Err(error) => Err(error),

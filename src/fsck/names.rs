@@ -16,6 +16,9 @@ use crate::segment::map_all;
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 
+/// Names that are told of one finding: a segment that is missing may have held the blobs of any number.
+const NAMES_MAX: usize = 1000;
+
 /// The published records of a check.
 pub struct Records<'a> {
     /// The store.
@@ -146,19 +149,24 @@ impl Records<'_> {
         Ok(winner(self.sorted, key).filter(|item| item.word.is_live()).map(|_| key))
     }
 
-    /// Adds to each piece of damage, and each loss, the names of the blob that it is about.
+    /// Adds to each piece of damage, and each loss, the names of the blobs that it is about.
     pub fn attribute(&self, findings: &mut [Finding]) -> Result<()> {
         let mut concerned: HashMap<Key, Vec<usize>> = HashMap::new();
         for (at, finding) in findings.iter().enumerate().filter(|(_, f)| !f.is_notice()) {
-            if let Some(id) = finding.blob.filter(|_| finding.names.is_empty()) {
-                concerned.entry(id.key()).or_default().push(at);
+            if !finding.names.is_empty() {
+                continue;
+            }
+            let of_blob = finding.blob.map(|id| id.key());
+            let keys = finding.keys.iter().filter(|_| !bug!("missing-unnamed"));
+            for &key in keys.chain(&of_blob) {
+                concerned.entry(key).or_default().push(at);
             }
         }
         if concerned.is_empty() {
             return Ok(());
         }
         for (key, at) in &concerned {
-            let id = at.first().and_then(|&at| findings[at].blob);
+            let id = at.iter().find_map(|&at| findings[at].blob);
             let Some(id) = id.filter(|id| id.key() == *key) else { continue };
             let pin = winner(self.sorted, pin_key(&self.site.files.uuid, &id));
             if pin.is_some_and(|pin| pin.word.is_live()) {
@@ -168,10 +176,15 @@ impl Records<'_> {
         }
         for reliance in self.reliances {
             let Some(at) = concerned.get(&reliance.on) else { continue };
+            let is_room = |&&at: &&usize| findings[at].names.len() < NAMES_MAX;
+            let at: Vec<usize> = at.iter().filter(is_room).copied().collect();
+            if at.is_empty() {
+                continue;
+            }
             let Some((header, Some(read))) = self.read(reliance.by)? else { continue };
             let newest = winner(self.sorted, key_of(&self.site.files, &header));
             if newest.is_some_and(|item| item.word.location() == reliance.by) {
-                for &at in at {
+                for at in at {
                     if !findings[at].names.contains(&read.name) {
                         findings[at].names.push(read.name.clone());
                     }

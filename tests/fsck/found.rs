@@ -280,3 +280,42 @@ fn a_ref_whose_blob_the_index_has_lost_is_found_and_named() {
     told.sort();
     assert_eq!(told, names(&scene.id), "{}", super::tried::told(&report));
 }
+
+#[test]
+fn of_a_segment_that_is_missing_or_cut_the_names_of_its_blobs_are_told() {
+    let dir = in_memory();
+    let path = dir.path().join("store");
+    let store = options().create(true).segment_bytes(256 << 10).open(&path).expect("a store");
+    // It fills a segment, and its names stand in another.
+    let id = store.put(&bytes(300 << 10, 1)).expect("a put");
+    let other = store.put(&bytes(300 << 10, 2)).expect("a put");
+    store.refs("names").set("single", id).expect("a ref");
+    store.refs("names").set("list", vec![other, id]).expect("a ref");
+    store.refs("names").set("another", other).expect("a ref");
+    store.refs("names").set("moved on", id).expect("a ref");
+    store.refs("names").set("moved on", other).expect("a ref");
+    let stat = store.stat(&id).expect("a stat").expect("it is there");
+    drop(store);
+    let file = segment_file(&path, stat.segment);
+    let whole = fs::read(&file).expect("a segment");
+    let damages: [(&str, &dyn Fn()); 4] = [
+        ("missing", &|| fs::remove_file(&file).expect("a removal")),
+        ("cut in its body", &|| resize(&file, stat.offset + 1000)),
+        ("cut in front of it", &|| resize(&file, stat.offset)),
+        ("of another's bytes", &|| patch(&file, stat.offset, &bytes(64, 9))),
+    ];
+    for (what, damage) in damages {
+        damage();
+        let report = check(&path, &deep());
+        let mut names: Vec<_> = report.damaged().flat_map(|f| f.names.clone()).collect();
+        names.retain(|(namespace, _)| namespace == "names");
+        names.sort();
+        names.dedup();
+        let named = ["list", "single"].map(|name| ("names".to_owned(), name.as_bytes().to_vec()));
+        assert_eq!(names, named, "{what}: {}", told(&report));
+        let _ = fs::remove_file(&file);
+        fs::write(&file, &whole).expect("a segment");
+    }
+    let report = check(&path, &deep());
+    assert!(report.is_clean(), "{}", told(&report));
+}
