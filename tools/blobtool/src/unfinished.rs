@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{self, Child};
 use std::sync::Mutex;
@@ -81,11 +81,16 @@ pub fn watch() -> io::Result<()> {
             // The lock is kept to the end: nothing may be registered any more.
             let things = things();
             discard(&things);
-            eprintln!("blobtool: interrupted; what was acknowledged is stored, nothing is lost");
+            // Nobody may be there to read it: that must not keep the tool alive.
+            say("interrupted; what was acknowledged is stored, nothing is lost");
             process::exit(128 + signal);
         }
     });
     Ok(())
+}
+
+fn say(what: &str) {
+    let _ = writeln!(io::stderr(), "blobtool: {what}");
 }
 
 fn discard(things: &[Thing]) {
@@ -114,5 +119,5 @@ fn remove_directory(path: &Path) {
             _ => return,
         }
     }
-    eprintln!("blobtool: {} could not be removed; please do", path.display());
+    say(&format!("{} could not be removed; please do", path.display()));
 }

@@ -33,6 +33,26 @@ fn a_put_is_interrupted_and_what_it_printed_is_stored() {
 }
 
 #[test]
+fn nobody_need_read_what_an_interrupted_tool_says() {
+    let tool = Tool::new();
+    let mut child = tool.command(["put", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&noise(3 << 20, 1)).unwrap();
+    drop(child.stderr.take());
+    interrupt(&child);
+    let patience = std::time::Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if patience.elapsed() > Duration::from_secs(10) {
+            child.kill().unwrap();
+            panic!("it goes on");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(stdin);
+}
+
+#[test]
 fn a_get_that_nobody_reads_is_interrupted() {
     let tool = Tool::new();
     let id = tool.ok(["put".as_ref(), tool.file("f", noise(4 << 20, 1)).as_os_str()]);
