@@ -10,14 +10,14 @@
 use super::finding::{Cure, Finding, FindingKind};
 use super::quarantine::{QUARANTINE_DIR, settle, take_out, take_out_as};
 use crate::disk::{Access, Disk};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::run::{LOCKS_PATH, RUN_DIR};
 use crate::segment::{SEGMENTS_DIR, Spare};
 
 /// The directories of a store.
 const DIRS: [&str; 3] = [QUARANTINE_DIR, SEGMENTS_DIR, RUN_DIR];
-/// What stood in the place of `quarantine`, until that can take it.
-const ASIDE_PATH: &str = "quarantine.old";
+/// Files of one name that may stand beside `quarantine`.
+const NAMESAKES_MAX: u32 = 100;
 
 /// The files that are always opened by their names, but for the superblock's.
 fn file_paths() -> [&'static str; 3] {
@@ -96,9 +96,20 @@ fn found_at(path: &'static str, expected: &str, error: &Error) -> Finding {
 /// The locks come first: who clears another place holds one of them.
 pub fn place_locks(disk: &dyn Disk, findings: &[Finding], moved: &mut Vec<String>) -> Result<()> {
     let is_asked = |path| findings.iter().any(|finding| finding.cure == Cure::Place(path));
-    if is_asked(LOCKS_PATH) {
+    // Another repair may have been faster.
+    let is_still = damage_of(disk.open(LOCKS_PATH, Access::Read))?.is_some();
+    if is_asked(LOCKS_PATH) && (is_still || bug!("locks-taken-blindly")) {
         place(disk, QUARANTINE_DIR, is_asked(QUARANTINE_DIR), moved)?;
-        moved.push(take_out(disk, LOCKS_PATH)?);
+        let path = take_out(disk, LOCKS_PATH)?;
+        if disk.open(&path, Access::Read).is_ok_and(|file| file.is_some())
+            && !bug!("locks-taken-blindly")
+        {
+            // It has come between: what was moved is the file that users know each other by.
+            disk.rename(&path, LOCKS_PATH)?;
+            return Err(Error::new(ErrorKind::Busy, "another repair is at work on the store")
+                .advice("repair again when it is done"));
+        }
+        moved.push(path);
     }
     if disk.open(LOCKS_PATH, Access::Read)?.is_none() {
         let file = disk.create("")?;
@@ -125,15 +136,34 @@ pub fn place_rest(disk: &dyn Disk, findings: &[Finding], moved: &mut Vec<String>
     disk.sync_dir("")
 }
 
+/// Moves what stands in the place of `quarantine` beside it, until that can take it.
+fn put_aside(disk: &dyn Disk, dir: &str) -> Result<String> {
+    for attempt in 0..NAMESAKES_MAX {
+        let aside = match attempt {
+            0 => format!("{dir}.old"),
+            _ => format!("{dir}.old.{attempt}"),
+        };
+        if disk.rename(dir, &aside)? {
+            return Ok(aside);
+        }
+    }
+    Err(Error::new(
+        ErrorKind::AlreadyExists,
+        "too many files have the name that it is to be moved to",
+    )
+    .path(dir)
+    .advice("move away the files `quarantine.old`"))
+}
+
 /// Makes a directory, in the place of something else if `is_none`.
 fn place(disk: &dyn Disk, dir: &str, is_none: bool, moved: &mut Vec<String>) -> Result<()> {
     if !is_none {
         return disk.make_dir(dir).map(drop);
     }
     if dir == QUARANTINE_DIR {
-        disk.rename(dir, ASIDE_PATH)?;
+        let aside = put_aside(disk, dir)?;
         disk.make_dir(dir)?;
-        moved.push(take_out_as(disk, ASIDE_PATH, dir)?);
+        moved.push(take_out_as(disk, &aside, dir)?);
     } else {
         moved.push(take_out(disk, dir)?);
         disk.make_dir(dir)?;

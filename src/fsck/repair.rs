@@ -53,6 +53,10 @@ pub fn repair(path: &Path, options: &FsckOptions) -> Result<FsckReport> {
     }
     place_locks(&*disk, &findings, &mut done.quarantined)?;
     let users = take_users_lock(&*disk)?.ok_or_else(in_use)?;
+    if !disk.is_named(&*users, LOCKS_PATH)? {
+        // Another repair has exchanged it meanwhile.
+        return Err(in_use());
+    }
     let mut report = None;
     let is_alone = is_sole_user(&*users, || {
         place_rest(&*disk, &findings, &mut done.quarantined)?;

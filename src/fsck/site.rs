@@ -130,7 +130,10 @@ impl<'a> Site<'a> {
     ) -> Result<Self> {
         let identity = disk.identity()?;
         let tag = tag(&identity);
-        let store = disk.open(STORE_PATH, Access::Read).unwrap_or_default();
+        let store = match disk.open(STORE_PATH, Access::Read) {
+            Err(error) if error.is_damage() => None,
+            opened => opened?,
+        };
         let is_write_protected = store.map_or(Ok(false), |file| is_protected(&*file))?;
         let files = Files { disk, uuid: superblock.uuid, hash: superblock.hash };
         Ok(Self { options, files, superblock, identity, tag, is_write_protected })

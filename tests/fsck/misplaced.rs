@@ -4,10 +4,12 @@
 use super::furnished::{Furnished, Hit};
 use super::rig::{bytes, options};
 use super::tried::{check, check_clean, deep, repair, told};
-use drystone::{CompactOptions, FindingKind, FsckOptions, HashAlgorithm};
+use drystone::disk::{Access, Disk, File, Identity, OpenOptions, RealDisk, Space};
+use drystone::{CompactOptions, FindingKind, FsckOptions, HashAlgorithm, Result, Store};
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 /// Puts something in a place.
 type Put = fn(&Path);
@@ -87,6 +89,110 @@ fn find_and_mend(made: &Furnished, place: &str, what: &str) {
     store.put(&bytes(1000, 77)).unwrap_or_else(|error| panic!("{when}: {error}"));
     let compacted = store.compact(&CompactOptions::new().all(true));
     compacted.unwrap_or_else(|error| panic!("{when}: {error}"));
+}
+
+#[test]
+fn a_file_in_the_place_of_the_quarantine_goes_in_whatever_stands_beside_it() {
+    let made = Furnished::new(HashAlgorithm::Xxh3);
+    exchange(&made.path().join("quarantine"), file);
+    for beside in ["quarantine.old", "quarantine.old.1"] {
+        fs::write(made.path().join(beside), b"of an earlier death").expect("a file");
+    }
+    let report = check(&made.path(), &repair());
+    let done = report.repair.as_ref().expect("it was mended");
+    assert_eq!((&done.quarantined[..], done.remaining), (&["quarantine/quarantine".into()][..], 0));
+    check_clean(&made.path(), &deep(), "afterwards");
+}
+
+/// A disk on which something happens in front of the first renaming of `locks`.
+#[derive(Debug)]
+struct Between {
+    inner: Arc<RealDisk>,
+    then: Mutex<Option<Then>>,
+}
+
+struct Then(Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for Then {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Then")
+    }
+}
+
+impl Disk for Between {
+    fn open(&self, path: &str, access: Access) -> Result<Option<Arc<dyn File>>> {
+        self.inner.open(path, access)
+    }
+    fn create(&self, dir: &str) -> Result<Arc<dyn File>> {
+        self.inner.create(dir)
+    }
+    fn link(&self, file: &dyn File, path: &str) -> Result<bool> {
+        self.inner.link(file, path)
+    }
+    fn unlink(&self, path: &str) -> Result<bool> {
+        self.inner.unlink(path)
+    }
+    fn is_named(&self, file: &dyn File, path: &str) -> Result<bool> {
+        self.inner.is_named(file, path)
+    }
+    fn rename(&self, from: &str, to: &str) -> Result<bool> {
+        if from == "locks"
+            && let Some(then) = self.then.lock().expect("no panic").take()
+        {
+            (then.0)();
+        }
+        self.inner.rename(from, to)
+    }
+    fn make_dir(&self, path: &str) -> Result<bool> {
+        self.inner.make_dir(path)
+    }
+    fn remove_dir(&self, path: &str) -> Result<bool> {
+        self.inner.remove_dir(path)
+    }
+    fn list(&self, dir: &str) -> Result<Vec<String>> {
+        self.inner.list(dir)
+    }
+    fn sync_dir(&self, dir: &str) -> Result<()> {
+        self.inner.sync_dir(dir)
+    }
+    fn file_system(&self) -> &'static str {
+        self.inner.file_system()
+    }
+    fn space(&self) -> Result<Space> {
+        self.inner.space()
+    }
+    fn identity(&self) -> Result<Identity> {
+        self.inner.identity()
+    }
+}
+
+#[test]
+fn a_repair_that_comes_second_leaves_the_locks_of_the_first() {
+    let made = Furnished::new(HashAlgorithm::Xxh3);
+    let locks = made.path().join("locks");
+    exchange(&locks, directory);
+    let how = OpenOptions { writable: true, ..OpenOptions::default() };
+    let inner = RealDisk::open(&made.path(), &how).expect("the directory");
+    let used: Arc<Mutex<Option<Store>>> = Arc::default();
+    let (path, user) = (made.path(), used.clone());
+    let then = move || {
+        // The first is through, and somebody uses the store.
+        check(&path, &repair());
+        let store = options().open(&path).expect("a store");
+        store.put(&bytes(100, 66)).expect("a put");
+        *user.lock().expect("no panic") = Some(store);
+    };
+    let then = Mutex::new(Some(Then(Box::new(then))));
+    let second = repair().disk(Arc::new(Between { inner, then }));
+    let refused = drystone::fsck(made.path(), &second).expect_err("somebody uses the store");
+    assert_eq!(refused.kind(), drystone::ErrorKind::Busy, "{refused}");
+    let store = used.lock().expect("no panic").take().expect("a store in use");
+    assert!(locks.is_file());
+    let refused = drystone::fsck(made.path(), &repair()).expect_err("it is still in use");
+    assert_eq!(refused.kind(), drystone::ErrorKind::Busy, "{refused}");
+    let id = store.put(&bytes(100, 67)).expect("a put");
+    let other = options().open(made.path()).expect("a store");
+    assert!(other.get(&id).expect("a get").is_some(), "both see the same");
 }
 
 #[test]
