@@ -37,15 +37,35 @@ impl Engine {
         let Some(cycle) = Cycle::begin(self)? else {
             return Ok(CompactReport { busy: true, ..report });
         };
+        let was_tight = self.is_tight();
+        let done = self.compact_as(&cycle, options, &pace, &mut report);
+        self.see_off(was_tight);
+        done?;
+        if !options.dry_run {
+            self.hold_back_anew();
+        }
+        report.held_back_bytes = self.held_back_bytes()?;
+        report.time = pace.elapsed();
+        Ok(report)
+    }
+
+    /// Does what a compaction does under its lock, and counts it.
+    fn compact_as(
+        &self,
+        cycle: &Cycle<'_>,
+        options: &CompactOptions,
+        pace: &Pace,
+        report: &mut CompactReport,
+    ) -> Result<()> {
         report.bytes_before = self.segment_bytes()?;
         if !options.dry_run {
             self.seal_orphans(&pin())?;
         }
         let collected = cycle.collect(options.dry_run, &pin())?;
         report.count(&collected);
-        let would_free = self.round(options, &pace, &collected.census, &mut report)?;
+        let would_free = self.round(options, pace, &collected.census, report)?;
         if !options.dry_run && report.complete && is_tombs_due(options, &collected.census) {
-            self.drop_due(&cycle, options, &pace, &mut report)?;
+            self.drop_due(cycle, options, pace, report)?;
         }
         report.bytes_after = match options.dry_run {
             true => report.bytes_before.saturating_sub(would_free),
@@ -54,12 +74,8 @@ impl Engine {
         if !options.dry_run {
             // Counted first: a store that is taken for a small one gives back what it holds.
             self.count_again()?;
-            self.see_off()?;
-            self.hold_back_anew();
         }
-        report.held_back_bytes = self.held_back_bytes()?;
-        report.time = pace.elapsed();
-        Ok(report)
+        Ok(())
     }
 
     /// Drops tombstones. Of `all` little is left of them: what has been copied of them is garbage then, and

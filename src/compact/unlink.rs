@@ -54,13 +54,16 @@ impl Engine {
         let outbox = self.outbox_for(&gone, guard)?;
         let mut bytes = 0;
         for emptied in &gone {
+            outbox.iter().for_each(Outbox::wait_for_room);
             // Where nobody has it mapped, the unlink would be what gives it back.
             let file =
                 outbox.as_ref().and_then(|_| self.files.open(emptied.number, Access::Read).ok());
             if self.disk().unlink(&segment_path(emptied.number))? {
                 bytes += emptied.record_bytes;
             }
-            outbox.iter().for_each(|outbox| outbox.send(file.clone()));
+            if let Some(outbox) = &outbox {
+                outbox.send(file);
+            }
         }
         self.run.control.announce_unlinks(bytes);
         // What is mapped of them goes now, and not with whoever comes next: that takes its time.
@@ -78,11 +81,15 @@ impl Engine {
         Ok(self.segments.begin_departures(guard))
     }
 
-    /// Waits for what is still being given back, where space is short.
-    pub(super) fn see_off(&self) -> Result<()> {
-        if is_tight(self.disk().space()?) {
+    /// Whether puts may soon have to wait for what is given back.
+    pub(super) fn is_tight(&self) -> bool {
+        self.disk().space().is_ok_and(is_tight)
+    }
+
+    /// Waits for what is still being given back, where space is short, or was.
+    pub(super) fn see_off(&self, was_tight: bool) {
+        if was_tight || self.is_tight() {
             self.segments.end_departures();
         }
-        Ok(())
     }
 }

@@ -15,7 +15,8 @@ pub fn default_threads() -> usize {
 const LOOKS: u32 = 5;
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
-/// Whether a core of this machine has nothing to do beside this thread. Where nobody tells, it has.
+/// Whether a core has nothing to do beside this thread. Where nobody tells, it has. What runs is counted of
+/// the whole machine, the cores are those of this process: who has few of many takes them for busy.
 pub fn has_idle_core() -> bool {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let is_idle = || {

@@ -6,11 +6,16 @@
 //! So a compaction that unlinks much has a thread for it. It ends by itself soon after the last of it.
 //!
 //! I1  What is sent is dropped once: by the thread, or by who sends it when the thread has ended.
+//! I2  Who sends much waits until little is under way: each file has a descriptor, and space that is on its way is
+//!     not there yet.
 //!
-//! Death, and in a forked child: the kernel gives back what nobody maps any more.
+//! Death: the kernel gives back what nobody maps any more. A child that is forked meanwhile keeps what is
+//! under way, and that alone, until it ends: it has no such thread.
 #![forbid(unsafe_code)]
 
 use crate::sync::epoch::pin;
+use crate::sync::machine::{AtomicU64, Ordering};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -21,22 +26,57 @@ const THREAD: &str = "drystone-giveback";
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// So often in a row nothing has come: what somebody still holds, he drops himself.
 const IDLE_LOOKS_MAX: u32 = 100;
+/// Files and mappings that may be under way when more are to be sent.
+const UNDER_WAY_MAX: u64 = 32;
 
-/// A mapping or a file.
-type Leaving = Box<dyn Send>;
+/// A mapping or a file, and then the count.
+struct Leaving {
+    _what: Box<dyn Send>,
+    _counted: Counted,
+}
+
+/// One of those that are under way.
+struct Counted(Arc<AtomicU64>);
+
+impl Counted {
+    fn new(under_way: &Arc<AtomicU64>) -> Self {
+        // Relaxed: it only says how many there are.
+        under_way.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(under_way))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// Takes what is to be given back.
 #[derive(Clone)]
-pub struct Outbox(Sender<Leaving>);
+pub struct Outbox {
+    sender: Sender<Leaving>,
+    under_way: Arc<AtomicU64>,
+}
 
 impl Outbox {
-    /// Has something dropped elsewhere.
+    /// Has something dropped elsewhere. Does not wait.
     pub fn send(&self, leaving: impl Send + 'static) {
         if bug!("departed-kept") {
             return std::mem::forget(leaving);
         }
+        let counted = Counted::new(&self.under_way);
         // Where the thread has ended, it comes back and is dropped here.
-        let _ = self.0.send(Box::new(leaving));
+        let _ = self.sender.send(Leaving { _what: Box::new(leaving), _counted: counted });
+    }
+
+    /// Waits until so little is under way that more may be sent. Nobody's guard keeps what was sent.
+    pub fn wait_for_room(&self) {
+        while self.under_way.load(Ordering::Relaxed) >= UNDER_WAY_MAX
+            && !bug!("departures-unbounded")
+        {
+            thread::sleep(LOOK_AGAIN);
+        }
     }
 }
 
@@ -59,7 +99,8 @@ impl Departed {
         }
         let (sender, inbox) = mpsc::channel();
         let started = thread::Builder::new().name(THREAD.into()).spawn(move || give_back(&inbox));
-        self.running = started.ok().map(|thread| Running { outbox: Outbox(sender), thread });
+        let outbox = Outbox { sender, under_way: Arc::default() };
+        self.running = started.ok().map(|thread| Running { outbox, thread });
     }
 
     /// Where to send what goes, if there is a thread.
@@ -70,9 +111,9 @@ impl Departed {
     /// What to wait for until all that was sent is given back, but for what somebody still holds. Nothing more
     /// is to be sent.
     pub fn end(&mut self) -> Option<JoinHandle<()>> {
-        let thread = self.running.take().map(|running| running.thread);
+        let thread = self.running.take()?.thread;
         // It may be the one that drops the last of a store.
-        thread.filter(|thread| thread.thread().id() != thread::current().id())
+        Some(thread).filter(|thread| thread.thread().id() != thread::current().id())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::rig::{self, KIB, Ledger, MIB, refused};
 use super::{furnished, goes_on, options};
-use drystone::{Durability, Error, ErrorKind, PutOptions, Store};
+use drystone::{CompactOptions, Durability, Error, ErrorKind, PutOptions, Store};
 use std::fs::File;
 use std::path::Path;
 
@@ -144,4 +144,25 @@ fn opening_in(place: tempfile::TempDir) {
     refused(Store::open(&path), ErrorKind::Limit, &["ulimit -n"]);
     drop(files);
     goes_on(Store::open(&path).expect("the store"), ledger);
+}
+
+#[test]
+fn a_compaction_of_many_segments_has_few_descriptors_at_a_time() {
+    let test = "descriptors::a_compaction_of_many_segments_has_few_descriptors_at_a_time";
+    if !rig::is_child(test, "ulimit -n 96") {
+        return;
+    }
+    let place = rig::in_memory();
+    let path = place.path().join("store");
+    let create = rig::options().create(true).segment_bytes(MIB as u64);
+    let store = create.open(&path).expect("a store");
+    let put = |seed| store.put(&rig::bytes(900 << 10, seed)).expect("a put");
+    let ids: Vec<_> = (0..400).map(put).collect();
+    ids[1..].iter().for_each(|id| assert!(store.unpin(id).expect("an unpinning")));
+    let report = store.compact(&CompactOptions::new().all(true)).expect("a compaction");
+    assert!(report.complete && report.removed_segments >= 390, "{report:?}");
+    assert_eq!(
+        *store.get(&ids[0]).expect("a get").expect("it is there"),
+        rig::bytes(900 << 10, 0)[..]
+    );
 }
